@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Shows the demo on the embedded model and a sample picture; further flags are passed on and win:
+#
+#   ./enhanced_demo.sh
+#   ./enhanced_demo.sh --model_path VITA-MLLM/VITA-1.5 --image_path photo.jpg --question "What is this?"
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/environment.sh
+. "$here/scripts/environment.sh"
+use_environment
+
+# The sample question and picture stand in only where no flag brings its own.
+question=(--question "Describe this image.")
+picture=(--image_path "$here/assets/scene.png")
+length=(--max_new_tokens 64)
+for flag in "$@"; do
+    case ${flag//-/_} in
+        __question* | __audio_path*) question=() ;;
+    esac
+    case ${flag//-/_} in
+        __image_path* | __video_path* | __audio_path*) picture=() ;;
+        __model_path*) length=() ;;
+    esac
+done
+exec "$PYTHON" -m vita_demo --enable_callbacks --streaming \
+    "${length[@]}" "${question[@]}" "${picture[@]}" "$@"

@@ -1,0 +1,159 @@
+"""How fast a run was: the definitions, on plain times.
+
+Knows no torch, no terminal and no model.  t₀ is the moment when the request is accepted, with the model loaded and
+the media not yet read; media that were read while the model loaded count as if they had been read after t₀.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import quantiles
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """Times of one run, in seconds, and the rates that follow from them.
+
+    Attributes:
+        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks.
+        prompt_positions: language-model positions of the prompt: text, image and audio.
+        tokens: tokens of the answer, the stop token counted in.
+        ttft_s: t₀ to the first token on the host.
+        ttft_model_s: start of encoding to the first token on the host.
+        ttft_text_s: t₀ to the first visible text; None when there was none.
+        total_s: t₀ to the end of the answer.
+        token_gaps_s: time between successive tokens.
+        peak_memory_bytes: CUDA: most memory allocated since the request began; CPU: peak resident set.
+        bandwidth_fraction: bytes read per token × decode_tps ÷ measured copy bandwidth; None where not measured.
+    """
+
+    stages: Mapping[str, float]
+    prompt_positions: int
+    tokens: int
+    ttft_s: float | None
+    ttft_model_s: float | None
+    ttft_text_s: float | None
+    total_s: float
+    token_gaps_s: Sequence[float]
+    peak_memory_bytes: int | None = None
+    bandwidth_fraction: float | None = None
+
+    @property
+    def decode_s(self) -> float:
+        """First token to last token."""
+        return sum(self.token_gaps_s)
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token after the first; None for fewer than two tokens."""
+        return self.decode_s / len(self.token_gaps_s) if self.token_gaps_s else None
+
+    @property
+    def decode_tps(self) -> float | None:
+        """(n - 1) ÷ (last token - first token); None for fewer than two tokens."""
+        return len(self.token_gaps_s) / self.decode_s if self.decode_s else None
+
+    @property
+    def prefill_tps(self) -> float | None:
+        """Prompt positions ÷ prefill time."""
+        prefill_s = self.stages.get("prefill")
+        return self.prompt_positions / prefill_s if prefill_s else None
+
+    @property
+    def e2e_tps(self) -> float | None:
+        """N ÷ (end - t₀)."""
+        return self.tokens / self.total_s if self.total_s else None
+
+    @property
+    def itl_s(self) -> dict[str, float] | None:
+        """Inter-token latency: 50th, 90th and 99th percentile and the longest."""
+        gaps = self.token_gaps_s
+        if not gaps:
+            return None
+        cuts = quantiles(gaps, n=100, method="inclusive") if len(gaps) > 1 else [gaps[0]] * 99
+        return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(gaps)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it under its documented names, ready for JSON."""
+        names = ("ttft_s", "ttft_model_s", "ttft_text_s", "tpot_s", "itl_s", "prefill_tps", "decode_tps", "e2e_tps",
+                 "total_s", "peak_memory_bytes", "bandwidth_fraction")  # fmt: skip
+        return {**{name: getattr(self, name) for name in names}, "stages": dict(self.stages)}
+
+
+class RunRecorder:
+    """Collects the times of one run.
+
+    Args:
+        clock: monotonic seconds.
+        synchronize: waits for the device, so that a stage ends when its work does.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, synchronize: Callable[[], None] = lambda: None
+    ) -> None:
+        self.clock = clock
+        self.stages: dict[str, float] = {}
+        self._synchronize = synchronize
+        self._t0 = clock()
+        self._model_start: float | None = None
+        self._prefill_start: float | None = None
+        self._token_times: list[float] = []
+        self._first_text: float | None = None
+
+    def already(self, stage: str, seconds: float, since_t0: bool = False) -> None:
+        """Count a stage that ran before; with ``since_t0`` the request counts as accepted that much earlier."""
+        self.stages[stage] = seconds
+        if since_t0:
+            self._t0 -= seconds
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        start = self.clock()
+        yield
+        self._synchronize()
+        self.stages[name] = self.stages.get(name, 0.0) + self.clock() - start
+
+    def begin_model(self) -> None:
+        """Mark the start of encoding."""
+        self._model_start = self.clock()
+
+    def begin_prefill(self) -> None:
+        """Mark the start of prefill, which ends with the first token."""
+        self._prefill_start = self.clock()
+
+    def token(self, time_s: float, has_text: bool) -> None:
+        """Note one token, at the time when it reached the host."""
+        self._token_times.append(time_s)
+        if has_text and self._first_text is None:
+            self._first_text = time_s
+
+    def finish(self, prompt_positions: int, end: float, peak_memory_bytes: int | None = None) -> RunStats:
+        """Derive the statistics; ``end`` is the clock at the end of the answer."""
+        times = self._token_times
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        first = times[0] if times else None
+        if first is not None:
+            self.stages["decode"] = sum(gaps)
+        if first is not None and self._prefill_start is not None:
+            self.stages["prefill"] = first - self._prefill_start
+        return RunStats(
+            stages=self.stages,
+            prompt_positions=prompt_positions,
+            tokens=len(times),
+            ttft_s=_difference(first, self._t0),
+            ttft_model_s=_difference(first, self._model_start),
+            ttft_text_s=_difference(self._first_text, self._t0),
+            total_s=end - self._t0,
+            token_gaps_s=gaps,
+            peak_memory_bytes=peak_memory_bytes,
+        )
+
+
+def _difference(later: float | None, earlier: float | None) -> float | None:
+    return None if later is None or earlier is None else later - earlier

@@ -1,0 +1,184 @@
+"""The "whale" audio encoder and its adapter: filter-bank frames to language-model positions.
+
+Knows log-mel frames [1, T, mel bins]; one clip at a time, so nothing is padded and no mask is needed.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vita_demo.config import AudioConfig
+from vita_demo.errors import ConfigError
+
+
+class MeanVariance(nn.Module):
+    """Global mean and variance normalization (CMVN) of the filter bank, kept in float32."""
+
+    mean: Tensor
+    istd: Tensor
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.empty(config.num_mel_bins, dtype=torch.float32))
+        self.register_buffer("istd", torch.empty(config.num_mel_bins, dtype=torch.float32))
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Map float32 [1, T, mel bins] to the same shape."""
+        return (fbank - self.mean) * self.istd
+
+
+class Subsampling(nn.Module):
+    """Two stride-2 convolutions over time and frequency: one vector for every four frames."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        width, bins = config.hidden_size, config.num_mel_bins
+        self.conv = nn.Sequential(nn.Conv2d(1, width, 3, 2), nn.ReLU(), nn.Conv2d(width, width, 3, 2), nn.ReLU())
+        self.out = nn.Sequential(nn.Linear(width * (((bins - 1) // 2 - 1) // 2), width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [1, T, mel bins] to [1, T/4, D]."""
+        x = self.conv(x.unsqueeze(1))  # [1, D, T/4, bins/4]
+        out: Tensor = self.out(x.transpose(1, 2).flatten(2))  # [1, T/4, D]
+        return out
+
+
+class RelativeAttention(nn.Module):
+    """Self-attention with Transformer-XL's position terms, without its relative shift.
+
+    Positions are the absolute sinusoids p of the frames, so the scores (q + u)·k + (q + v)·p are one dot product of
+    [q + u, q + v] and [k, p], and the whole is one call of scaled_dot_product_attention.
+    """
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        width, heads = config.hidden_size, config.num_attention_heads
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(width, width)
+        self.linear_v = nn.Linear(width, width)
+        self.linear_out = nn.Linear(width, width)
+        self.linear_pos = nn.Linear(width, width, bias=False)
+        self.pos_bias_u = nn.Parameter(torch.empty(heads, width // heads))
+        self.pos_bias_v = nn.Parameter(torch.empty(heads, width // heads))
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Map [1, T, D], with ``positions`` [1, T, D], to [1, T, D]."""
+        heads, head_dim = self.pos_bias_u.shape
+        shape = (1, -1, heads, head_dim)
+        q, k, v = self.linear_q(x).view(shape), self.linear_k(x).view(shape), self.linear_v(x).view(shape)
+        p = self.linear_pos(positions).view(shape)  # [1, T, heads, head_dim]
+        query = torch.cat([q + self.pos_bias_u, q + self.pos_bias_v], dim=-1).transpose(
+            1, 2
+        )  # [1, heads, T, 2·head_dim]
+        key = torch.cat([k, p], dim=-1).transpose(1, 2)  # [1, heads, T, 2·head_dim]
+        attended = F.scaled_dot_product_attention(query, key, v.transpose(1, 2), scale=1 / math.sqrt(head_dim))
+        out: Tensor = self.linear_out(attended.transpose(1, 2).flatten(2))  # [1, T, D]
+        return out
+
+
+class FeedForward(nn.Module):
+    """Linear, ReLU, Linear."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.w_2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [1, T, D] to [1, T, D]."""
+        out: Tensor = self.w_2(F.relu(self.w_1(x)))
+        return out
+
+
+class AudioLayer(nn.Module):
+    """A pre-norm transformer layer; with ``concat_after`` a linear layer joins input and attention."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.hidden_size)
+        self.self_attn = RelativeAttention(config)
+        self.concat_linear = nn.Linear(2 * config.hidden_size, config.hidden_size) if config.concat_after else None
+        self.norm2 = nn.LayerNorm(config.hidden_size)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Map [1, T, D] to [1, T, D]."""
+        normed = self.norm1(x)
+        attended = self.self_attn(normed, positions)
+        if self.concat_linear is not None:
+            attended = self.concat_linear(torch.cat([normed, attended], dim=-1))  # [1, T, D]
+        x = x + attended
+        x = x + self.feed_forward(self.norm2(x))
+        return x
+
+
+class Adapter(nn.Module):
+    """A right-padded stride-2 convolution, a norm, an activation, and a projection to the language model's width."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        if 4 * config.hidden_size < config.output_size:
+            raise ConfigError(
+                f"an audio adapter from width {config.hidden_size} to {config.output_size} has two convolutions, "
+                "which VITA-1.5 does not use and this package does not implement"
+            )
+        if config.adapter_norm not in ("layer", "batch") or config.adapter_activation not in ("relu", "gelu"):
+            raise ConfigError(
+                f"audio adapter norm {config.adapter_norm!r} with activation {config.adapter_activation!r} "
+                "is not implemented; train.yaml may set norm layer or batch and activation_func relu or gelu"
+            )
+        self.padding = config.adapter_kernel_size - 1
+        self.activation = F.relu if config.adapter_activation == "relu" else F.gelu
+        width = 2 * config.hidden_size
+        self.conv1d2 = nn.Conv1d(config.hidden_size, width, config.adapter_kernel_size, 2)
+        # The original sets eps 1e-3 for both norms.
+        self.bn2 = nn.LayerNorm(width, eps=1e-3) if config.adapter_norm == "layer" else nn.BatchNorm1d(width, eps=1e-3)
+        self.project = nn.Linear(width, config.output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [1, T, D] to [1, T/2, language-model width]."""
+        x = self.conv1d2(F.pad(x.transpose(1, 2), (0, self.padding)))  # [1, 2·D, T/2]
+        batch = isinstance(self.bn2, nn.BatchNorm1d)
+        x = self.bn2(x).transpose(1, 2) if batch else self.bn2(x.transpose(1, 2))  # [1, T/2, 2·D]
+        out: Tensor = self.project(self.activation(x))
+        return out
+
+
+class AudioEncoder(nn.Module):
+    """CMVN, subsampling, embedding, transformer, adapter."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.hidden_size
+        self.cmvn = MeanVariance(config)
+        self.subsampling = Subsampling(config)
+        self.embed = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
+        self.encoders = nn.ModuleList(AudioLayer(config) for _ in range(config.num_hidden_layers))
+        self.after_norm = nn.LayerNorm(width)
+        self.adapter = Adapter(config)
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Encode a clip's filter bank [1, T, mel bins] to [1, P, language-model width], P = ``config.positions(T)``."""
+        dtype = self.after_norm.weight.dtype
+        x = self.subsampling(self.cmvn(fbank).to(dtype))  # [1, T/4, D]
+        x = self.embed(x) * math.sqrt(self.config.hidden_size)
+        positions = sinusoids(x.shape[1], x.shape[2], x.device).to(dtype)
+        for layer in self.encoders:
+            x = layer(x, positions)
+        out: Tensor = self.adapter(self.after_norm(x))  # [1, P, language-model width]
+        return out
+
+
+def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions, sine and cosine interleaved (Vaswani et al. 2017, section 3.5).
+
+    Returns:
+        float32 [1, length, width].
+    """
+    position = torch.arange(length, dtype=torch.float32, device=device)[:, None]
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=device) * -(math.log(10000.0) / width))
+    angles = position * rates  # [length, width/2]
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None]  # [1, length, width]

@@ -1,0 +1,248 @@
+"""Weights from a checkpoint in the released layout into a model, and back.
+
+Knows upstream's names and spelling, which appear nowhere else.  Loading is strict: every tensor has its place, and
+every place its tensor.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import Tensor, nn
+
+from vita_demo.config import VitaConfig, read_json
+from vita_demo.errors import CheckpointError
+from vita_demo.model.safetensors_file import StoredTensor, read_header
+from vita_demo.model.vita import VitaModel
+
+# Upstream prefix to ours; the first that fits wins, in either direction.
+RENAMES: Mapping[str, str] = {
+    "model.vision_tower.vision_tower.embeddings.": "vision_encoder.embeddings.",
+    "model.vision_tower.vision_tower.encoder.": "vision_encoder.",
+    "model.mm_projector.": "projector.",
+    "model.audio_encoder.adpter.": "audio_encoder.adapter.",
+    "model.audio_encoder.encoder.global_cmvn.": "audio_encoder.cmvn.",
+    "model.audio_encoder.encoder.enc.0.core.": "audio_encoder.subsampling.",
+    "model.audio_encoder.encoder.enc.1.": "audio_encoder.",
+    "lm_head.": "language_model.lm_head.",
+    "model.": "language_model.",
+}
+# Our merged matrix to the upstream ones that stand in it, one below the other.
+FUSED: Mapping[str, tuple[str, ...]] = {
+    "self_attn.qkv_proj.": ("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."),
+    "mlp.gate_up_proj.": ("mlp.gate_proj.", "mlp.up_proj."),
+}
+_READERS = 4
+_SHARD_BYTES = 5_000_000_000
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose headers are read and whose weights are not yet.
+
+    Attributes:
+        folder: where it lies.
+        config: its settings, with the vocabulary cut to the tokenizer's length.
+        tensors: every stored tensor by upstream name.
+    """
+
+    folder: Path
+    config: VitaConfig
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def parameters(self) -> int:
+        """How many values are stored."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
+    @classmethod
+    def open(cls, folder: Path, config: VitaConfig, vocab_size: int) -> "Checkpoint":
+        """Read the headers of a single or sharded safetensors checkpoint.
+
+        The vocabulary is cut to the tokenizer's ``vocab_size``, as upstream does, so that padding rows are never
+        sampled; a projector five times as wide is taken for a frameCat one.
+
+        Raises:
+            CheckpointError: when a file is missing or damaged.
+        """
+        tensors = {name: tensor for file in _weight_files(folder) for name, tensor in read_header(file).items()}
+        if vocab_size > config.text.vocab_size:
+            raise CheckpointError(
+                f"{folder}: the tokenizer has {vocab_size:,} tokens, the model {config.text.vocab_size:,}; "
+                "they belong to different checkpoints"
+            )
+        projector = tensors.get("model.mm_projector.0.weight")
+        if projector is not None and len(projector.shape) == 2 and projector.shape[1] == 5 * config.vision.feature_size:
+            config = replace(config, mm_hidden_size=projector.shape[1])
+        return cls(folder, replace(config, text=replace(config.text, vocab_size=vocab_size)), tensors)
+
+    def load(self, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> VitaModel:
+        """Build the model and read its weights straight to ``device`` and ``dtype``.
+
+        Args:
+            device: where the weights go.
+            dtype: what they become; normalization statistics and counters keep theirs.
+            progress: called with the bytes read so far and in all, from several threads.
+
+        Raises:
+            CheckpointError: when a tensor is missing, unexpected or of another shape.
+        """
+        with torch.device("meta"):
+            model = VitaModel(self.config)
+        plan = self._plan(model)
+        targets = _materialize(model, device, dtype)
+        report = _Counter(progress, sum(stored.size_bytes for _, _, stored in plan))
+
+        def read(item: tuple[str, slice, StoredTensor]) -> None:
+            name, rows, stored = item
+            target = targets[name].data
+            stored.read_into(target[rows] if target.dim() else target, report)
+
+        with torch.inference_mode(), ThreadPoolExecutor(_READERS) as pool:
+            for _ in pool.map(read, plan):
+                pass
+        return model.eval().requires_grad_(False)
+
+    def _plan(self, model: VitaModel) -> list[tuple[str, slice, StoredTensor]]:
+        """Decide for each of our tensors which rows come from which stored tensor."""
+        plan, problems, used = [], [], set()
+        for name, target in _targets(model).items():
+            row = 0
+            for upstream, rows in _sources(name, target, model):
+                stored = self.tensors.get(upstream)
+                used.add(upstream)
+                expected = (rows, *target.shape[1:]) if target.dim() else ()
+                if stored is None:
+                    problems.append(f"{upstream} is missing")
+                elif self._fits(upstream, stored.shape, expected):
+                    cut = stored.first_rows(rows) if stored.shape != expected else stored
+                    plan.append((name, slice(row, row + rows), cut))
+                else:
+                    problems.append(f"{upstream} has shape {list(stored.shape)} instead of {list(expected)}")
+                row += rows
+        tied = {"lm_head.weight"} if self.config.text.tie_word_embeddings else set()
+        problems += [f"{name} is unexpected" for name in self.tensors if name not in used | tied]
+        if problems:
+            more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+            raise CheckpointError(
+                f"{self.folder}: {'; '.join(problems[:3])}{more}; the files do not make one VITA-1.5 checkpoint "
+                f"({'; '.join(self.config.settings_notes)})"
+            )
+        return plan
+
+    @staticmethod
+    def _fits(upstream: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+        if upstream in ("lm_head.weight", "model.embed_tokens.weight"):
+            return len(stored) == 2 and stored[0] >= expected[0] and stored[1] == expected[1]
+        return stored == expected
+
+
+@dataclass
+class _Counter:
+    """Adds up bytes from several threads and reports the sum."""
+
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self.lock = Lock()
+
+    def __call__(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map", {})
+        return [folder / name for name in sorted(set(weight_map.values()))]
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    raise CheckpointError(f"{folder} holds no model.safetensors and no index of shards; download the whole checkpoint")
+
+
+def _targets(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _materialize(model: VitaModel, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Give every tensor memory on ``device``; what is not in the default dtype keeps its own."""
+    default = torch.get_default_dtype()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            empty = torch.empty_like(parameter, device=device, dtype=dtype)
+            setattr(module, name, nn.Parameter(empty, requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            keep = buffer.dtype != default or module is model.audio_encoder.cmvn
+            setattr(module, name, torch.empty_like(buffer, device=device, dtype=buffer.dtype if keep else dtype))
+    if model.config.text.tie_word_embeddings:
+        model.language_model.lm_head.weight = model.language_model.embed_tokens.weight
+    return _targets(model)
+
+
+def upstream_name(name: str) -> str:
+    """Return the upstream name of one of our tensors that is not merged."""
+    for upstream, ours in RENAMES.items():
+        if name.startswith(ours):
+            return upstream + name.removeprefix(ours)
+    raise KeyError(name)
+
+
+def _sources(name: str, target: Tensor, model: VitaModel) -> Iterator[tuple[str, int]]:
+    """Yield the upstream tensors that make up one of ours, each with its number of rows."""
+    rows = target.shape[0] if target.dim() else 1
+    for ours, parts in FUSED.items():
+        if ours not in name or not name.startswith("language_model."):
+            continue
+        text = model.config.text
+        kv = text.num_key_value_heads * text.head_dim
+        heights = (rows - 2 * kv, kv, kv) if len(parts) == 3 else (rows // 2, rows // 2)
+        for part, height in zip(parts, heights, strict=True):
+            yield upstream_name(name.replace(ours, part)), height
+        return
+    yield upstream_name(name), rows
+
+
+def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BYTES) -> None:
+    """Write the weights under their upstream names, in one file or in shards of at most ``shard_bytes``.
+
+    The small files of the released layout (settings, tokenizer) are the caller's to copy beside them.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, target in _targets(model).items():
+        row = 0
+        for upstream, rows in _sources(name, target, model):
+            tensor = (target[row : row + rows] if target.dim() else target).detach().cpu().clone()
+            row += rows
+            if size + tensor.nbytes > shard_bytes and shards[-1]:
+                shards.append({})
+                size = 0
+            shards[-1][upstream] = tensor
+            size += tensor.nbytes
+    if len(shards) == 1:
+        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    weight_map = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(shard, file))
+    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))

@@ -1,0 +1,178 @@
+"""The Qwen2 decoder with a static KV cache.
+
+Knows embeddings, positions and its cache; knows nothing of pictures, sound, prompts or sampling.  The query, key and
+value matrices are one, and so are gate and up: fewer and larger products, for each token.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vita_demo.config import TextConfig
+
+
+@dataclass
+class KVCache:
+    """Keys and values of one conversation, allocated once.
+
+    Attributes:
+        keys, values: [layers, 1, key-value heads, capacity, head_dim].
+        cos, sin: rotary tables [capacity, head_dim].
+        length: positions that are filled.
+    """
+
+    keys: Tensor
+    values: Tensor
+    cos: Tensor
+    sin: Tensor
+    length: int = field(default=0)
+
+    @property
+    def capacity(self) -> int:
+        """Positions that fit."""
+        return self.keys.shape[3]
+
+    @classmethod
+    def allocate(cls, config: TextConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
+        """Reserve ``capacity`` positions; 2 · layers · key-value heads · head_dim values each."""
+        shape = (config.num_hidden_layers, 1, config.num_key_value_heads, capacity, config.head_dim)
+        cos, sin = rotary_table(config, capacity, device)
+        keys, values = torch.empty(2, *shape, device=device, dtype=dtype)
+        return cls(keys, values, cos.to(dtype), sin.to(dtype))
+
+
+def rotary_table(config: TextConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and signed sine of the rotary angles (Su et al. 2021), float32 [length, head_dim] each.
+
+    The first half of the sine is negative, so that a rotation is ``x · cos + swap_halves(x) · sin``.
+    """
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
+    # Multiplied by the rounded inverse, as in training: dividing instead moves far positions by 1e-4 radians.
+    angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * (1.0 / config.rope_theta**half)
+    return torch.cat([angles.cos()] * 2, dim=-1), torch.cat([-angles.sin(), angles.sin()], dim=-1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary positions to [1, heads, S, head_dim], with tables [S, head_dim]."""
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm (Zhang and Sennrich 2019)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., D] to [..., D]."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention that appends to the cache."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.qkv_proj = nn.Linear(config.hidden_size, (self.heads + 2 * self.kv_heads) * self.head_dim)
+        self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, cache: KVCache, layer: int) -> Tensor:
+        """Map [1, S, D] to [1, S, D]; positions ``cache.length`` … ``cache.length + S`` of the cache are written."""
+        start, end = cache.length, cache.length + x.shape[1]
+        qkv = self.qkv_proj(x).view(1, x.shape[1], -1, self.head_dim).transpose(1, 2)  # [1, heads + 2·kv, S, head_dim]
+        cos, sin = cache.cos[start:end], cache.sin[start:end]  # [S, head_dim]
+        qk = rotate(qkv[:, : self.heads + self.kv_heads], cos, sin)  # [1, heads + kv, S, head_dim]
+        cache.keys[layer, :, :, start:end] = qk[:, self.heads :]
+        cache.values[layer, :, :, start:end] = qkv[:, self.heads + self.kv_heads :]
+        attended = self._attend(qk[:, : self.heads], cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end])
+        out: Tensor = self.o_proj(attended.transpose(1, 2).flatten(2))  # [1, S, D]
+        return out
+
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attend from the last S of the T positions: [1, heads, S, head_dim] over [1, kv heads, T, head_dim]."""
+        new, filled = query.shape[2], keys.shape[2]
+        if new == 1:
+            # The queries of one group share their keys, so they stand as rows over them and nothing is repeated.
+            grouped = query.view(1, self.kv_heads, -1, self.head_dim)  # [1, kv heads, group, head_dim]
+            return F.scaled_dot_product_attention(grouped, keys, values).view_as(query)
+        if new == filled:
+            return F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True)
+        mask = torch.ones(new, filled, dtype=torch.bool, device=query.device).tril(filled - new)
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, enable_gqa=True)
+
+
+class MLP(nn.Module):
+    """Gated SiLU: down(silu(gate) · up)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.gate_up_proj = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [1, S, D] to [1, S, D]."""
+        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)  # each [1, S, intermediate]
+        out: Tensor = self.down_proj(F.silu(gate) * up)
+        return out
+
+
+class DecoderLayer(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cache: KVCache, layer: int) -> Tensor:
+        """Map [1, S, D] to [1, S, D]."""
+        x = x + self.self_attn(self.input_layernorm(x), cache, layer)
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x
+
+
+class LanguageModel(nn.Module):
+    """Embedding table, decoder layers, final norm and output head."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.embed_tokens.weight
+
+    def bytes_per_token(self, context: int) -> int:
+        """Bytes that one decode step must read: all weights but the embedding table, and ``context`` positions."""
+        table = 0 if self.config.tie_word_embeddings else self.embed_tokens.weight.nbytes
+        weights = sum(parameter.nbytes for parameter in self.parameters()) - table
+        config = self.config
+        values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context
+        return weights + values * self.norm.weight.itemsize
+
+    def allocate_cache(self, capacity: int) -> KVCache:
+        """Make an empty cache for ``capacity`` positions on the model's device."""
+        weight = self.norm.weight
+        return KVCache.allocate(self.config, capacity, weight.device, weight.dtype)
+
+    def forward(self, inputs_embeds: Tensor, cache: KVCache) -> Tensor:
+        """Append S positions [1, S, D] to the cache and return the logits [1, vocab_size] after the last."""
+        x = inputs_embeds
+        for index, layer in enumerate(self.layers):
+            x = layer(x, cache, index)
+        cache.length += x.shape[1]
+        logits: Tensor = self.lm_head(self.norm(x[:, -1]))  # [1, vocab_size]
+        return logits

@@ -1,0 +1,116 @@
+"""Reads tensors out of a safetensors file straight into memory that is already there.
+
+The `safetensors` library maps the file, so that its pages count as the process's memory beside the copy; reading
+them keeps the peak at the size of the weights.  The format is a length, a JSON header and raw bytes.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vita_demo.errors import CheckpointError
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_CHUNK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file: where its bytes lie, and what they mean."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def first_rows(self, rows: int) -> Self:
+        """Return the tensor cut to its first ``rows`` rows."""
+        return type(self)(self.path, self.offset, (rows, *self.shape[1:]), self.dtype)
+
+    def read_into(self, target: Tensor, progress: Callable[[int], None]) -> None:
+        """Fill ``target``, contiguous and of the same shape, converting dtype and device on the way.
+
+        Args:
+            target: where the values go.
+            progress: called with the number of bytes after each read.
+
+        Raises:
+            CheckpointError: when the file ends too early.
+        """
+        flat = target.view(-1)
+        direct = target.device.type == "cpu" and target.dtype == self.dtype
+        chunk = max(1, _CHUNK_BYTES // self.dtype.itemsize)
+        staging = flat if direct else torch.empty(
+            min(chunk, flat.numel()), dtype=self.dtype, pin_memory=target.device.type == "cuda"
+        )  # fmt: skip
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            for start in range(0, flat.numel(), chunk):
+                part = flat[start : start + chunk]
+                buffer = part if direct else staging[: part.numel()]
+                self._fill(file.fileno(), buffer)
+                if not direct:
+                    part.copy_(buffer)
+                progress(part.numel() * self.dtype.itemsize)
+
+    def _fill(self, descriptor: int, buffer: Tensor) -> None:
+        view = memoryview(buffer.view(torch.uint8).numpy().data)
+        while view:
+            count = os.readv(descriptor, [view])
+            if count == 0:
+                raise CheckpointError(f"{self.path} ends too early; download it again")
+            view = view[count:]
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """List the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: when the file is missing, is truncated, or is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            size = path.stat().st_size
+            if size < 8 or length > size - 8:
+                raise CheckpointError(f"{path} is truncated or no safetensors file ({size:,} bytes); download it again")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        base = 8 + length
+        tensors = {name: _stored(path, base, entry) for name, entry in header.items()}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; download the whole checkpoint") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is no safetensors file ({error}); download it again") from error
+    end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=base)
+    if end > size:
+        raise CheckpointError(f"{path} is truncated: {size:,} of {end:,} bytes; download it again")
+    return tensors
+
+
+def _stored(path: Path, base: int, entry: dict[str, object]) -> StoredTensor:
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype not in _DTYPES or not isinstance(shape, list) or not isinstance(offsets, list):
+        raise CheckpointError(f"{path} holds tensors of type {dtype}, which this package does not read")
+    return StoredTensor(path, base + offsets[0], tuple(shape), _DTYPES[str(dtype)])

@@ -1,0 +1,119 @@
+"""The whole model: encoders, projector and decoder, and how their outputs become one sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vita_demo.config import VitaConfig
+from vita_demo.errors import InputError
+from vita_demo.model.audio_encoder import AudioEncoder
+from vita_demo.model.language_model import KVCache, LanguageModel
+from vita_demo.model.vision_encoder import VisionEncoder
+from vita_demo.prompt import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+
+
+@dataclass
+class Decoder:
+    """One generation's hold on the language model: prefill once, then one step a token."""
+
+    language_model: LanguageModel
+    cache: KVCache
+
+    def prefill(self, inputs_embeds: Tensor) -> Tensor:
+        """Read the prompt [1, S, D]; return the next token's logits [1, vocab_size]."""
+        logits: Tensor = self.language_model(inputs_embeds, self.cache)
+        return logits
+
+    def step(self, token_id: Tensor) -> Tensor:
+        """Read one token [1]; return the next one's logits [1, vocab_size]."""
+        embeds = self.language_model.embed_tokens(token_id)[None]  # [1, 1, D]
+        logits: Tensor = self.language_model(embeds, self.cache)
+        return logits
+
+
+class VitaModel(nn.Module):
+    """VITA-1.5 for one conversation at a time, batch size 1."""
+
+    def __init__(self, config: VitaConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.text.hidden_size
+        self.vision_encoder = VisionEncoder(config.vision)
+        self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
+        self.audio_encoder = AudioEncoder(config.audio)
+        self.language_model = LanguageModel(config.text)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.language_model.norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' dtype."""
+        return self.language_model.norm.weight.dtype
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> Tensor:
+        """Encode 8-bit tiles [N, S, S, 3]; see ``encode_images``."""
+        return self.encode_images(self.vision_encoder.normalize(torch.from_numpy(tiles).to(self.device)))
+
+    @torch.inference_mode()
+    def encode_images(self, pixel_values: Tensor) -> Tensor:
+        """Encode whitened tiles [N, 3, S, S] to image features [G, P, D] in the language model's width.
+
+        G is N, or ⌈N / 5⌉ with a frameCat projector, which sees five tiles side by side; a last group that is not
+        full is filled with tiles of the mean colour.
+        """
+        group = self.config.tiles_per_feature
+        missing = -len(pixel_values) % group
+        if missing:
+            filler = pixel_values.new_zeros(missing, *pixel_values.shape[1:])
+            pixel_values = torch.cat([pixel_values, filler])  # [G·group, 3, S, S]
+        features = self.vision_encoder(pixel_values.to(self.device, self.dtype))  # [G·group, P, F]
+        patches, width = features.shape[1:]
+        joined = features.view(-1, group, patches, width).transpose(1, 2)  # [G, P, group, F]
+        projected: Tensor = self.projector(joined.reshape(-1, patches, group * width))  # [G, P, D]
+        return projected
+
+    @torch.inference_mode()
+    def encode_audio(self, fbank: NDArray[np.float32] | Tensor) -> Tensor:
+        """Encode a clip's filter bank [T, mel bins] to audio features [P, D] in the language model's width."""
+        encoded: Tensor = self.audio_encoder(torch.as_tensor(fbank).to(self.device)[None])  # [1, P, D]
+        return encoded[0]  # [P, D]
+
+    @torch.inference_mode()
+    def embed(
+        self, input_ids: Sequence[int], image_features: Tensor | None = None, audio_features: Tensor | None = None
+    ) -> Tensor:
+        """Splice features into the prompt: each image placeholder takes a row of [G, P, D], the audio one [P, D].
+
+        Returns:
+            inputs_embeds [1, S, D].
+
+        Raises:
+            InputError: when placeholders and features do not match in number.
+        """
+        images = [] if image_features is None else list(image_features)
+        sounds = [] if audio_features is None else [audio_features]
+        for name, token_id, features in (("image", IMAGE_TOKEN_ID, images), ("audio", AUDIO_TOKEN_ID, sounds)):
+            count = list(input_ids).count(token_id)
+            if count != len(features):
+                raise InputError(f"input_ids hold {count} {name} placeholders ({token_id}) for {len(features)} {name}s")
+        pieces = []
+        for is_media, ids in groupby(input_ids, key=lambda token_id: token_id < 0):
+            if is_media:
+                pieces += [images.pop(0) if token_id == IMAGE_TOKEN_ID else sounds.pop(0) for token_id in ids]
+            else:
+                pieces.append(self.language_model.embed_tokens(torch.tensor(list(ids), device=self.device)))
+        return torch.cat(pieces)[None]  # [1, S, D]
+
+    def decoder(self, capacity: int) -> Decoder:
+        """Begin a generation of at most ``capacity`` positions, prompt and answer together."""
+        with torch.inference_mode():
+            return Decoder(self.language_model, self.language_model.allocate_cache(capacity))

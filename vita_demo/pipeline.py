@@ -1,0 +1,250 @@
+"""From a request to an answer: the one place where media, prompt, model and generation meet."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from torch import Tensor
+
+from vita_demo.device import (
+    memory_guard,
+    peak_memory_bytes,
+    reset_peak_memory,
+    resolve_device,
+    resolve_dtype,
+    synchronizer,
+)
+from vita_demo.errors import GenerationError, InputError
+from vita_demo.generation.events import EndEvent, TokenEvent, stream_events
+from vita_demo.generation.loop import generate_ids
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.stopping import FinishReason, StopSignal
+from vita_demo.metrics import RunRecorder, RunStats
+from vita_demo.model.checkpoint import Checkpoint, Progress
+from vita_demo.model.vita import VitaModel
+from vita_demo.model_path import EMBEDDED
+from vita_demo.preprocess.media import Media, load_media
+from vita_demo.prompt import Prompt, build_prompt
+from vita_demo.request import Request
+from vita_demo.settings import Settings
+from vita_demo.tokenizer import VitaTokenizer
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the language model reads.
+
+    Attributes:
+        prompt: text and ids with placeholders.
+        inputs_embeds: the spliced embeddings [1, S, D].
+        image_tokens, audio_tokens: how many of the S positions are media.
+        media: where they come from.
+    """
+
+    prompt: Prompt
+    inputs_embeds: Tensor
+    image_tokens: int
+    audio_tokens: int
+    media: Media
+
+    @property
+    def positions(self) -> int:
+        """Positions of the prompt in all."""
+        return self.inputs_embeds.shape[1]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model answered, and how fast.
+
+    Attributes:
+        text: the answer without state token, stop token and stop string.
+        state: what the model took the query for: "text", "speech", "noise", or None when it did not say.
+        token_ids: all generated ids, state and stop tokens included, without the prompt.
+        finish_reason: why it ended.
+        prompt_tokens: positions of the prompt in all; ``image_tokens`` and ``audio_tokens`` of them are media.
+        frames: video frames that were seen.
+        notes: one line on each file: what of it was used.
+        stats: times and rates.
+    """
+
+    text: str
+    state: str | None
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    image_tokens: int
+    audio_tokens: int
+    frames: int
+    notes: tuple[str, ...]
+    stats: RunStats
+
+    @classmethod
+    def of(cls, inputs: Inputs, tokens: Sequence[TokenEvent], end: EndEvent, stats: RunStats) -> Self:
+        """Sum up the events of one generation."""
+        return cls(
+            text="".join(event.text for event in tokens) + end.text,
+            state=tokens[0].state if tokens else None,
+            token_ids=tuple(event.token_id for event in tokens),
+            finish_reason=end.finish_reason,
+            prompt_tokens=inputs.positions,
+            image_tokens=inputs.image_tokens,
+            audio_tokens=inputs.audio_tokens,
+            frames=inputs.media.frames,
+            notes=inputs.media.notes,
+            stats=stats,
+        )
+
+
+class Pipeline:
+    """A loaded model that answers requests, one at a time.
+
+    Attributes:
+        model: the weights.
+        settings: where they come from.
+        load_s: seconds that loading took.
+    """
+
+    def __init__(self, model: VitaModel, settings: Settings, load_s: float = 0.0) -> None:
+        self.model = model
+        self.settings = settings
+        self.load_s = load_s
+
+    @property
+    def tokenizer(self) -> VitaTokenizer:
+        """The checkpoint's tokenizer."""
+        return self.settings.tokenizer
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Settings = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        progress: Progress | None = None,
+    ) -> Self:
+        """Load a checkpoint.
+
+        Args:
+            model: a folder, a hub id, "embedded", or settings that were read before.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            dtype: "auto", "float32", "float16" or "bfloat16".
+            progress: called with the bytes read so far and in all, from several threads.
+
+        Raises:
+            VitaDemoError: when the checkpoint, the device or the dtype cannot be used.
+        """
+        start = time.perf_counter()
+        settings = model if isinstance(model, Settings) else Settings.read(model)
+        where = resolve_device(device)
+        checkpoint = Checkpoint.open(settings.folder, settings.config, len(settings.tokenizer))
+        precision = resolve_dtype(dtype, settings.config.torch_dtype, where, checkpoint.parameters)
+        with memory_guard(
+            f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16 or another --device"
+        ):
+            weights = checkpoint.load(where, precision, progress)
+        synchronizer(where)()
+        return cls(weights, replace(settings, config=weights.config), time.perf_counter() - start)
+
+    def generate(self, request: Request, options: GenerationOptions | None = None) -> Answer:
+        """Answer ``request`` in one piece."""
+        *_, answer = self.stream(request, options)
+        if not isinstance(answer, Answer):
+            raise GenerationError("the generation ended without an answer; this is a defect of vita-demo")
+        return answer
+
+    def stream(
+        self,
+        request: Request,
+        options: GenerationOptions | None = None,
+        media: Media | None = None,
+        signal: StopSignal | None = None,
+    ) -> Iterator[TokenEvent | EndEvent | Answer]:
+        """Answer ``request`` token by token: token events, an end event, and at last the whole answer.
+
+        Args:
+            request: what to answer.
+            options: how to generate; None is the checkpoint's defaults, greedy.
+            media: the request's files, if they were read before.
+            signal: ends the answer from outside.
+
+        Raises:
+            MediaError: when a file cannot be read.
+            InputError: when the prompt does not fit into the context.
+            GenerationError: when memory runs out.
+        """
+        device = self.model.device
+        recorder = RunRecorder(synchronize=synchronizer(device))
+        reset_peak_memory(device)
+        recorder.already("load", self.load_s)
+        if media is None:
+            with recorder.stage("media"):
+                media = load_media(request, self.settings.config)
+        else:
+            recorder.already("media", media.read_s, since_t0=True)
+        options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
+        with memory_guard("lower --max_frames, --max_new_tokens or the number of pictures, or choose --dtype bfloat16"):
+            inputs = self.prepare(request, media, recorder)
+            yield from self._answer(inputs, options, recorder, signal)
+
+    def prepare(self, request: Request, media: Media, recorder: RunRecorder) -> Inputs:
+        """Encode the media, build the prompt and splice them.
+
+        Raises:
+            InputError: when the prompt does not fit into the context, or needs another projector.
+        """
+        model = self.model
+        if request.frame_cat and model.config.tiles_per_feature == 1:
+            raise InputError(
+                "--frameCat needs a checkpoint whose projector joins five frames, and this one's does not; leave it out"
+            )
+        recorder.begin_model()
+        images = sound = None
+        if media.tiles is not None:
+            with recorder.stage("vision"):
+                images = model.encode_tiles(media.tiles)  # [G, P, D]
+        if media.fbank is not None:
+            with recorder.stage("audio"):
+                sound = model.encode_audio(media.fbank)  # [P, D]
+        prompt = build_prompt(
+            request.question,
+            self.tokenizer.encode,
+            media.modality,
+            images=0 if images is None else len(images),
+            audio=sound is not None,
+        )
+        image_tokens = 0 if images is None else images.shape[0] * images.shape[1]
+        audio_tokens = 0 if sound is None else len(sound)
+        positions = prompt.text_tokens + image_tokens + audio_tokens
+        limit = model.config.text.max_position_embeddings
+        if positions >= limit:
+            raise InputError(
+                f"the prompt takes {positions:,} positions ({image_tokens:,} of them pictures) and the model has "
+                f"{limit:,}: give fewer pictures, lower --max_frames, or ask a shorter question"
+            )
+        return Inputs(prompt, model.embed(prompt.input_ids, images, sound), image_tokens, audio_tokens, media)
+
+    def _answer(
+        self, inputs: Inputs, options: GenerationOptions, recorder: RunRecorder, signal: StopSignal | None
+    ) -> Iterator[TokenEvent | EndEvent | Answer]:
+        positions = inputs.positions
+        room = self.model.config.text.max_position_embeddings - positions
+        options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
+        stop_ids = frozenset((*self.tokenizer.stop_ids, *options.stop_token_ids))
+        sampler = make_sampler(options, stop_ids, self.model.device)
+        decoder = self.model.decoder(positions + options.max_new_tokens)
+        ids = generate_ids(decoder, inputs.inputs_embeds, sampler, options.max_new_tokens)
+        recorder.begin_prefill()
+        tokens: list[TokenEvent] = []
+        for event in stream_events(ids, self.tokenizer, options, signal, recorder.clock):
+            if isinstance(event, TokenEvent):
+                tokens.append(event)
+                recorder.token(event.time_s, bool(event.text))
+                yield event
+            else:
+                yield event
+                stats = recorder.finish(positions, event.time_s, peak_memory_bytes(self.model.device))
+                yield Answer.of(inputs, tokens, event, stats)

@@ -1,0 +1,114 @@
+"""Pictures to tiles, as InternVL's dynamic tiling cuts them.
+
+Knows Pillow and pixel sizes; knows nothing of patches, features or prompts.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vita_demo.errors import MediaError
+
+MAX_TILES = 12
+_WHITE = (255, 255, 255)
+
+Tiles = NDArray[np.uint8]
+
+
+def load_image(path: Path) -> Image.Image:
+    """Read a picture as upright RGB.
+
+    The EXIF orientation is applied, transparency is laid on white, and 16-bit and floating-point grey are
+    scaled to 8 bit.
+
+    Raises:
+        MediaError: when the file is no picture, is damaged, or would take too much memory to decode.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise MediaError(
+            f"image {path} is not in a picture format that Pillow knows; give a PNG or JPEG file"
+        ) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise MediaError(f"image {path} has more than {limit} megapixels; scale it down first") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(f"image {path} is damaged ({error}); save or download it again") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image))
+        scale = 255.0 if grey.max() <= 1.0 else 1.0
+        image = Image.fromarray((grey * scale).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGBA", rgba.size, (*_WHITE, 255))
+        return Image.alpha_composite(canvas, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def choose_grid(width: int, height: int, tile_size: int, max_tiles: int = MAX_TILES) -> tuple[int, int]:
+    """Return (columns, rows) of the tile grid whose shape is nearest to the picture's.
+
+    Grids are tried by ascending tile count.  Of two equally near ones the later wins when the picture has more
+    than half of its pixels (InternVL's ``find_closest_aspect_ratio``).
+    """
+    grids = [(i, j) for i in range(1, max_tiles + 1) for j in range(1, max_tiles + 1) if i * j <= max_tiles]
+    grids.sort(key=lambda grid: grid[0] * grid[1])
+    best, best_difference = (1, 1), float("inf")
+    for columns, rows in grids:
+        difference = abs(width / height - columns / rows)
+        large_enough = width * height > 0.5 * tile_size**2 * columns * rows
+        if difference < best_difference or (difference == best_difference and large_enough):
+            best, best_difference = (columns, rows), difference
+    return best
+
+
+def tile_image(image: Image.Image, tile_size: int, max_tiles: int = MAX_TILES) -> Tiles:
+    """Cut an RGB picture into square tiles, row by row; a thumbnail comes last when there is more than one.
+
+    Returns:
+        uint8 array [N, tile_size, tile_size, 3] with N from 1 to ``max_tiles`` + 1.
+    """
+    columns, rows = choose_grid(*image.size, tile_size, max_tiles)
+    whole = np.asarray(image.resize((columns * tile_size, rows * tile_size)))  # [rows·S, columns·S, 3]
+    grid = whole.reshape(rows, tile_size, columns, tile_size, 3)  # [rows, S, columns, S, 3]
+    tiles = grid.swapaxes(1, 2).reshape(-1, tile_size, tile_size, 3)  # [rows·columns, S, S, 3]
+    if len(tiles) == 1:
+        return tiles
+    thumbnail = np.asarray(image.resize((tile_size, tile_size)))  # [S, S, 3]
+    return np.concatenate([tiles, thumbnail[None]])  # [N, S, S, 3]
+
+
+def fit_frame(image: Image.Image, tile_size: int, pad_colour: tuple[int, int, int] | None) -> Tiles:
+    """Make one square tile of a video frame: padded to a square, or its short side fitted and the centre cut out.
+
+    Args:
+        image: the RGB frame.
+        tile_size: side of the tile in pixels.
+        pad_colour: RGB colour of the padding; None crops instead.
+
+    Returns:
+        uint8 array [tile_size, tile_size, 3].
+    """
+    width, height = image.size
+    if pad_colour is not None:
+        side = max(width, height)
+        square = Image.new("RGB", (side, side), pad_colour)
+        square.paste(image, ((side - width) // 2, (side - height) // 2))
+        return np.asarray(square.resize((tile_size, tile_size), Image.Resampling.BICUBIC))
+    short = min(width, height)
+    width, height = int(tile_size * width / short), int(tile_size * height / short)
+    left, top = (width - tile_size) // 2, (height - tile_size) // 2
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized.crop((left, top, left + tile_size, top + tile_size)))

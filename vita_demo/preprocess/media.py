@@ -1,0 +1,100 @@
+"""All media of a request, read and ready for the encoders."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vita_demo.config import AudioConfig, VitaConfig
+from vita_demo.errors import MediaError
+from vita_demo.preprocess.audio import fbank, load_audio
+from vita_demo.preprocess.image import MAX_TILES, choose_grid, fit_frame, load_image, tile_image
+from vita_demo.preprocess.video import load_frames
+from vita_demo.request import Request
+
+Modality = Literal["text", "image", "video"]
+
+
+@dataclass(frozen=True)
+class Media:
+    """What the model sees and hears.
+
+    Attributes:
+        modality: what the eyes get: nothing ("text"), pictures or a video.
+        tiles: uint8 array [N, S, S, 3] of picture tiles or video frames; None without them.
+        fbank: float32 array [frames, mel bins]; None without sound.
+        frames: how many video frames are in ``tiles``; 0 for pictures.
+        notes: one line on each file: what of it is used.
+        read_s: seconds that reading took.
+    """
+
+    modality: Modality = "text"
+    tiles: NDArray[np.uint8] | None = None
+    fbank: NDArray[np.float32] | None = None
+    frames: int = 0
+    notes: tuple[str, ...] = ()
+    read_s: float = 0.0
+
+
+def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] = time.perf_counter) -> Media:
+    """Read every file of ``request``.
+
+    Raises:
+        MediaError: when a file cannot be read or the model cannot take it.
+    """
+    start = clock()
+    notes: list[str] = []
+    modality: Modality = "text"
+    tiles, features, frames = None, None, 0
+    if request.image_paths:
+        modality = "image"
+        tiles = np.concatenate([_load_picture(path, config, notes) for path in request.image_paths])  # [N, S, S, 3]
+    elif request.video_path is not None:
+        modality = "video"
+        tiles = _load_video(request.video_path, request, config, notes)
+        frames = len(tiles)
+    if request.audio_path is not None:
+        features = _load_sound(request.audio_path, config.audio, notes)
+    return Media(modality, tiles, features, frames, tuple(notes), clock() - start)
+
+
+def _load_picture(path: Path, config: VitaConfig, notes: list[str]) -> NDArray[np.uint8]:
+    image = load_image(path)
+    columns, rows = choose_grid(*image.size, config.vision.image_size)
+    note = f"image {path.name}: {image.width} × {image.height} pixels in {columns} × {rows} tiles"
+    ratio = max(image.size) / min(image.size)
+    if ratio > MAX_TILES:
+        note += f"; its sides are 1 to {ratio:.0f}, so it is seen squeezed: crop it to see more"
+    elif max(image.size) < config.vision.patch_size:
+        note += "; it is smaller than one patch, so there is little to see: give a larger one"
+    notes.append(note)
+    return tile_image(image, config.vision.image_size)
+
+
+def _load_video(path: Path, request: Request, config: VitaConfig, notes: list[str]) -> NDArray[np.uint8]:
+    frames = load_frames(path, request.fps, request.max_frames, request.start_s, request.end_s)
+    span = f", from {frames.times_s[0]:.1f} s to {frames.times_s[-1]:.1f} s" if frames.times_s else ""
+    notes.append(f"video {path.name}: used {len(frames.images)} of {frames.total} frames{span}")
+    pad_colour = config.vision.mean_colour if config.image_aspect_ratio == "pad" else None
+    return np.stack([fit_frame(image, config.vision.image_size, pad_colour) for image in frames.images])  # [N, S, S, 3]
+
+
+def _load_sound(path: Path, config: AudioConfig, notes: list[str]) -> NDArray[np.float32]:
+    samples = load_audio(path, config.sample_rate_hz, config.max_s)
+    features = fbank(samples, config)  # [frames, mel bins]
+    duration_s = len(samples) / config.sample_rate_hz
+    positions = config.positions(len(features))
+    if positions == 0:
+        raise MediaError(
+            f"audio {path} lasts {duration_s:.3f} s, too short to hear; give at least {config.min_s:.3f} s"
+        )
+    if len(features) > config.max_frames:
+        raise MediaError(
+            f"audio {path} lasts {duration_s:.1f} s, over the model's {config.max_s:.0f} s; cut it shorter"
+        )
+    notes.append(f"audio {path.name}: {duration_s:.1f} s in {positions} positions")
+    return features

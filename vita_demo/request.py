@@ -1,0 +1,72 @@
+"""What the user asks: a question, pictures or a video, a sound, and how to sample the video.  Checked once, here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vita_demo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about some media.
+
+    Attributes:
+        question: the typed question; may be empty when a sound asks it.
+        image_paths: pictures, in the order in which the model sees them.
+        video_path: a video file, or a folder of pictures that are its frames in name order.
+        audio_path: a sound file, or a video file whose sound track is heard.
+        fps: video frames sampled per second.
+        max_frames: at most so many frames, thinned uniformly.
+        start_s, end_s: the part of the video that is sampled, in seconds; None is its start and its end.
+        frame_cat: the user asked for the projector that joins five frames (``--frameCat``).
+
+    Raises:
+        InputError: when a value is out of range, a path does not exist, or there is nothing to ask.
+    """
+
+    question: str = ""
+    image_paths: tuple[Path, ...] = ()
+    video_path: Path | None = None
+    audio_path: Path | None = None
+    fps: float = 1.0
+    max_frames: int = 16
+    start_s: float | None = None
+    end_s: float | None = None
+    frame_cat: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be answered before anything is loaded."""
+        if not self.question.strip() and self.audio_path is None:
+            raise InputError("there is nothing to answer: give --question TEXT, --audio_path FILE, or both")
+        if self.image_paths and self.video_path is not None:
+            raise InputError(
+                f"--image_path {self.image_paths[0]} and --video_path {self.video_path} were both given: "
+                "the model sees pictures or a video, so leave one out"
+            )
+        self._check_sampling()
+        for path in self.image_paths:
+            _check_file(path, "--image_path")
+        if self.video_path is not None and not self.video_path.is_dir():
+            _check_file(self.video_path, "--video_path")
+        if self.audio_path is not None:
+            _check_file(self.audio_path, "--audio_path")
+
+    def _check_sampling(self) -> None:
+        if not self.fps > 0:
+            raise InputError(f"--fps {self.fps:g} must be above 0; 1 is one frame a second")
+        if self.max_frames < 1:
+            raise InputError(f"--max_frames {self.max_frames} must be at least 1; the model was trained with up to 16")
+        start, end = self.start_s or 0.0, self.end_s
+        if start < 0:
+            raise InputError(f"--start {start:g} must not be negative; it counts seconds from the video's start")
+        if end is not None and end <= start:
+            raise InputError(f"--end {end:g} must come after --start {start:g}; both are seconds of the video")
+
+
+def _check_file(path: Path, flag: str) -> None:
+    if path.is_dir():
+        raise InputError(f"{flag} {path} is a folder; give a file")
+    if not path.exists():
+        raise InputError(f"{flag} {path} does not exist; check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"{flag} {path} is empty (0 bytes); give another file")
