@@ -24,11 +24,13 @@ class Decoder:
     language_model: LanguageModel
     cache: KVCache
 
+    @torch.inference_mode()
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
         """Read the prompt [1, S, D]; return the next token's logits [1, vocab_size]."""
         logits: Tensor = self.language_model(inputs_embeds, self.cache)
         return logits
 
+    @torch.inference_mode()
     def step(self, token_id: Tensor) -> Tensor:
         """Read one token [1]; return the next one's logits [1, vocab_size]."""
         embeds = self.language_model.embed_tokens(token_id)[None]  # [1, 1, D]

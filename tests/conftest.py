@@ -1,0 +1,94 @@
+"""Fixtures: the reference checkpoint and media, and the command line run in this process."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+ASSETS = ROOT / "assets"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one error line."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0].removeprefix("error: ")
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests away from the user's cache and from the network."""
+    import os
+
+    os.environ["VITA_DEMO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny7(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference checkpoint in the released layout."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny7"
+    script = DATA / "reference" / "make_checkpoint.py"
+    subprocess.run([sys.executable, script, "tiny7", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The media that the golden files were computed from."""
+    folder = tmp_path_factory.mktemp("media")
+    subprocess.run([sys.executable, DATA / "reference" / "make_media.py", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny7_pipeline(tiny7: Path):
+    """The reference checkpoint, loaded in float32 on the CPU."""
+    import torch
+
+    from vita_demo.pipeline import Pipeline
+
+    torch.set_num_threads(2)
+    return Pipeline.load(str(tiny7), device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def embedded_pipeline(_own_cache: None):
+    """The embedded model on the CPU."""
+    from vita_demo.pipeline import Pipeline
+
+    return Pipeline.load(device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def vita(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Run the command line in this process."""
+    from vita_demo.cli import main
+
+    def run(*arguments: object) -> Run:
+        monkeypatch.setattr(sys, "argv", ["vita-demo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return Run(int(exit_.value.code or 0), captured.out, captured.err)
+
+    return run

@@ -1,0 +1,54 @@
+"""Requests that cannot be answered are refused before anything is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from vita_demo.errors import InputError
+from vita_demo.request import Request
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x")
+    return path
+
+
+def test_media_and_question_combine_freely(file: Path) -> None:
+    Request(question="?", image_paths=(file, file), audio_path=file)
+    Request(video_path=file.parent, audio_path=file)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "nothing to answer"),
+        ({"question": " \n"}, "nothing to answer"),
+        ({"question": "?", "fps": 0.0}, "--fps 0"),
+        ({"question": "?", "fps": float("nan")}, "--fps nan"),
+        ({"question": "?", "max_frames": 0}, "--max_frames 0"),
+        ({"question": "?", "start_s": -1.0}, "--start -1"),
+        ({"question": "?", "start_s": 3.0, "end_s": 3.0}, "--end 3"),
+        ({"question": "?", "image_paths": (Path("gone.png"),)}, "--image_path gone.png does not exist"),
+        ({"question": "?", "video_path": Path("gone.mp4")}, "--video_path gone.mp4 does not exist"),
+        ({"audio_path": Path("gone.wav")}, "--audio_path gone.wav does not exist"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_by_name(values: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        Request(**values)
+    assert caught.value.exit_code == 2
+
+
+def test_pictures_and_a_video_together_are_refused(file: Path) -> None:
+    with pytest.raises(InputError, match="pictures or a video"):
+        Request(question="?", image_paths=(file,), video_path=file)
+
+
+def test_folders_and_empty_files_are_refused(file: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        Request(question="?", image_paths=(file.parent,))
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match="is empty"):
+        Request(audio_path=file)
