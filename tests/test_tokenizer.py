@@ -9,7 +9,14 @@ import pytest
 from vita_demo.errors import CheckpointError
 from vita_demo.tokenizer import VitaTokenizer
 
-SAMPLES = ["Hello, world! It's 1234.", "图中有什么？", "e\u0301 vs é", "  two\n\n lines \t", "👩‍👩‍👧 안녕", "<|im_start|>user\nx<|im_end|>"]
+SAMPLES = [
+    "Hello, world! It's 1234.",
+    "图中有什么？",
+    "e\u0301 vs é",
+    "  two\n\n lines \t",
+    "👩‍👩‍👧 안녕",
+    "<|im_start|>user\nx<|im_end|>",
+]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Knows samples and frames; the encoder's normalization (CMVN) belongs to the model, whose weights hold it.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,10 @@ def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
         import librosa
 
         try:
-            samples, rate_hz = librosa.load(path, sr=None, mono=True)
+            with warnings.catch_warnings():
+                # It warns that it is about to try its last reader, and that reader of modules that Python retires.
+                warnings.simplefilter("ignore")
+                samples, rate_hz = librosa.load(path, sr=None, mono=True)
         except (audioread.DecodeError, OSError, EOFError):
             raise MediaError(
                 f"audio {path} cannot be decoded; give a WAV, FLAC, MP3 or OGG file, or a video with a sound track"

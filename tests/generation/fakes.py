@@ -1,0 +1,45 @@
+"""A model and a tokenizer so simple that every answer is known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+class ByteTokenizer:
+    """Ids are bytes; 0 stops, 1 is a state token."""
+
+    stop_ids = frozenset({0})
+    states: Mapping[int, str] = {1: "speech"}
+
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        kept = [token_id for token_id in token_ids if token_id > 1 or not skip_special_tokens]
+        return bytes(kept).decode("utf-8", errors="replace")
+
+
+class ScriptDecoder:
+    """Gives the likeliest next token out of a script, and checks what it is fed."""
+
+    def __init__(self, script: Iterable[int], vocab_size: int = 256, fail_at: int | None = None) -> None:
+        self.script = list(script)
+        self.vocab_size = vocab_size
+        self.fail_at = fail_at
+        self.calls: list[str] = []
+
+    def prefill(self, inputs_embeds: Tensor) -> Tensor:
+        self.calls.append(f"prefill {inputs_embeds.shape[1]}")
+        return self.logits()
+
+    def step(self, token_id: Tensor) -> Tensor:
+        assert token_id.shape == (1,), "one token a step, never the whole sequence"
+        assert int(token_id) == self.script[len(self.calls) - 1]
+        self.calls.append("step")
+        return self.logits()
+
+    def logits(self) -> Tensor:
+        position = len(self.calls) - 1
+        if position == self.fail_at:
+            raise RuntimeError(f"the model broke at step {position}")
+        logits = torch.zeros(1, self.vocab_size)
+        logits[0, self.script[position]] = 1.0
+        return logits

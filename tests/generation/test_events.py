@@ -1,0 +1,98 @@
+"""One stream of events, and every way in which it ends."""
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from tests.generation.fakes import ByteTokenizer
+from vita_demo.generation.events import EndEvent, TokenEvent, stream_events
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
+
+
+def collect(ids: Iterable[int], **options: object) -> tuple[list[TokenEvent], EndEvent]:
+    *tokens, end = stream_events(ids, ByteTokenizer(), GenerationOptions(**options))
+    assert isinstance(end, EndEvent)
+    return tokens, end
+
+
+def text_of(tokens: list[TokenEvent], end: EndEvent) -> str:
+    return "".join(event.text for event in tokens) + end.text
+
+
+def test_the_state_token_is_told_apart_and_no_part_of_the_text() -> None:
+    tokens, end = collect(b"\x01Hi\x01!\x00")
+    assert [event.state for event in tokens] == ["speech", None, None, None, None, None]
+    assert text_of(tokens, end) == "Hi!"
+    assert [event.step for event in tokens] == list(range(6))
+    assert end.finish_reason == "stop"
+
+
+def test_a_stop_token_ends_the_answer_and_nothing_more_is_asked_for() -> None:
+    def ids() -> Iterator[int]:
+        yield from b"ab\x00"
+        raise AssertionError("asked for more")
+
+    tokens, end = collect(ids())
+    assert [event.token_id for event in tokens] == list(b"ab\x00")
+    assert (text_of(tokens, end), end.finish_reason) == ("ab", "stop")
+
+
+def test_further_stop_ids_count() -> None:
+    assert collect(b"abc", stop_token_ids=(98,))[1].finish_reason == "stop"
+
+
+def test_length_ends_the_answer_with_the_text_of_its_tokens() -> None:
+    tokens, end = collect("a中".encode(), max_new_tokens=3)
+    assert (text_of(tokens, end), end.finish_reason) == ("a\ufffd", "length")
+    assert tokens[-1].text == "\ufffd"
+    assert end.text == ""
+
+
+def test_a_stop_string_ends_the_answer_before_itself() -> None:
+    tokens, end = collect(b"one. two. three", stop_strings=(". t",))
+    assert (text_of(tokens, end), end.finish_reason) == ("one", "stop")
+    assert len(tokens) == len("one. t")
+
+
+def test_text_held_for_a_stop_string_comes_with_the_last_token() -> None:
+    tokens, end = collect(b"ab<\x00", stop_strings=("<end>",))
+    assert text_of(tokens, end) == "ab<"
+    assert tokens[-1].text == "<"
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "stop", "timeout"])
+def test_a_signal_ends_the_answer_after_the_current_token(reason: str) -> None:
+    signal = StopSignal()
+    events = stream_events(b"a<b", ByteTokenizer(), GenerationOptions(stop_strings=("<end>",)), signal)
+    assert next(events).text == "a"
+    assert next(events).text == ""
+    signal.request(reason)
+    end = next(events)
+    assert isinstance(end, EndEvent)
+    assert (end.finish_reason, end.text) == (reason, "<")
+    assert list(events) == []
+
+
+def test_the_time_limit_ends_the_answer() -> None:
+    times = iter(range(100))
+    events = list(
+        stream_events(b"abcdefgh", ByteTokenizer(), GenerationOptions(time_limit_s=3), clock=lambda: next(times))
+    )
+    assert len(events) == 4
+    assert events[-1].finish_reason == "timeout"
+
+
+def test_closing_the_events_closes_their_source() -> None:
+    closed = []
+
+    def ids() -> Iterator[int]:
+        try:
+            yield from b"abc"
+        finally:
+            closed.append(True)
+
+    events = stream_events(ids(), ByteTokenizer(), GenerationOptions())
+    next(events)
+    events.close()
+    assert closed

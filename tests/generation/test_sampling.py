@@ -1,0 +1,68 @@
+"""Sampling against transformers' own, and its properties."""
+
+import pytest
+import torch
+
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.sampling import make_sampler
+
+CPU = torch.device("cpu")
+EMPTY = torch.empty(1, 0, dtype=torch.long)
+
+
+def logits(seed: int = 0, size: int = 50) -> torch.Tensor:
+    return 3 * torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
+
+
+def draws(options: GenerationOptions, count: int = 300) -> set[int]:
+    sampler = make_sampler(options, frozenset({0}), CPU)
+    return {int(sampler(logits(), EMPTY)) for _ in range(count)}
+
+
+def test_greedy_is_the_likeliest() -> None:
+    sampler = make_sampler(GenerationOptions(), frozenset(), CPU)
+    assert int(sampler(logits(), EMPTY)) == int(logits().argmax())
+
+
+def test_a_seed_repeats_the_draws_and_another_changes_them() -> None:
+    def sequence(seed: int) -> list[int]:
+        sampler = make_sampler(GenerationOptions(do_sample=True, seed=seed), frozenset(), CPU)
+        return [int(sampler(logits(), EMPTY)) for _ in range(20)]
+
+    assert sequence(1) == sequence(1)
+    assert sequence(1) != sequence(2)
+
+
+@pytest.mark.parametrize("options", [{"top_k": 3}, {"top_k": 0, "top_p": 0.5}, {"top_k": 0, "min_p": 0.3}])
+def test_the_tail_is_cut(options: dict) -> None:
+    every = draws(GenerationOptions(do_sample=True, seed=0, top_k=0, temperature=5.0))
+    cut = draws(GenerationOptions(do_sample=True, seed=0, **options))
+    probabilities = logits().softmax(-1)[0]
+    order = probabilities.argsort(descending=True).tolist()
+    assert len(cut) < len(every)
+    assert cut <= set(order[: len(cut) + 2])
+    if options.get("top_k"):
+        assert cut == set(order[:3])
+    if "min_p" in options:
+        assert all(probabilities[token] >= 0.3 * probabilities.max() for token in cut)
+
+
+def test_a_repetition_penalty_counts_only_the_answer() -> None:
+    sampler = make_sampler(GenerationOptions(repetition_penalty=100.0), frozenset(), CPU)
+    best = int(logits().argmax())
+    assert int(sampler(logits(), EMPTY)) == best
+    assert int(sampler(logits(), torch.tensor([[best]]))) != best
+
+
+def test_penalties_leave_the_models_logits_alone() -> None:
+    own = logits()
+    make_sampler(GenerationOptions(repetition_penalty=2.0), frozenset(), CPU)(own, torch.tensor([[1]]))
+    assert torch.equal(own, logits())
+
+
+def test_bad_words_and_early_stops_are_held_off() -> None:
+    best = int(logits().argmax())
+    assert int(make_sampler(GenerationOptions(bad_words_ids=((best,),)), frozenset(), CPU)(logits(), EMPTY)) != best
+    sampler = make_sampler(GenerationOptions(min_new_tokens=2), frozenset({best}), CPU)
+    assert int(sampler(logits(), EMPTY)) != best
+    assert int(sampler(logits(), torch.tensor([[1, 2]]))) == best

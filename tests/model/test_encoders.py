@@ -1,0 +1,109 @@
+"""Pieces of the encoders against their definitions, written out naively."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vita_demo.config import AudioConfig, VisionConfig, VitaConfig
+from vita_demo.errors import ConfigError
+from vita_demo.model.audio_encoder import Adapter, AudioEncoder, RelativeAttention, sinusoids
+from vita_demo.model.vision_encoder import VisionEncoder, join_patches
+from vita_demo.resources import resource
+
+
+@pytest.fixture(scope="module")
+def audio() -> AudioConfig:
+    return AudioConfig.from_folder(resource("assets", "miniature", "audio-encoder"))
+
+
+@pytest.fixture(scope="module")
+def vision() -> VisionConfig:
+    return VisionConfig.from_folder(resource("assets", "miniature", "InternViT-300M-448px"))
+
+
+def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.normal_(generator=generator).mul_(0.3)
+    return module.eval()
+
+
+def test_joining_patches_keeps_neighbours_together() -> None:
+    grid, width = 4, 3
+    x = torch.arange(grid * grid * width, dtype=torch.float32).view(1, grid * grid, width)
+    joined = join_patches(x, grid)
+    at = x.view(grid, grid, width)
+    for row in range(2):
+        for column in range(2):
+            block = [at[2 * row + dy, 2 * column + dx] for dy in (0, 1) for dx in (0, 1)]
+            assert torch.equal(joined[0, row * 2 + column], torch.cat(block))
+
+
+@torch.inference_mode()
+def test_tiles_do_not_see_each_other(vision: VisionConfig) -> None:
+    encoder = randomize(VisionEncoder(vision))
+    pixels = torch.randn(3, 3, vision.image_size, vision.image_size)
+    together = encoder(pixels)
+    assert together.shape == (3, vision.positions_per_tile, vision.feature_size)
+    assert torch.allclose(together[1:2], encoder(pixels[1:2]), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_one_attention_call_equals_the_two_score_terms(audio: AudioConfig) -> None:
+    attention = randomize(RelativeAttention(audio))
+    heads, head_dim = attention.pos_bias_u.shape
+    x, positions = torch.randn(1, 9, audio.hidden_size), sinusoids(9, audio.hidden_size, torch.device("cpu"))
+
+    def split(y: torch.Tensor) -> torch.Tensor:
+        return y.view(9, heads, head_dim).transpose(0, 1)
+
+    q, k, v = split(attention.linear_q(x)), split(attention.linear_k(x)), split(attention.linear_v(x))
+    p = split(attention.linear_pos(positions))
+    u, w = attention.pos_bias_u[:, None], attention.pos_bias_v[:, None]
+    scores = ((q + u) @ k.mT + (q + w) @ p.mT) / head_dim**0.5
+    expected = attention.linear_out((scores.softmax(-1) @ v).transpose(0, 1).reshape(1, 9, -1))
+    assert torch.allclose(attention(x, positions), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [7, 8, 9, 10, 11, 12, 100, 352])
+@torch.inference_mode()
+def test_positions_are_predicted_exactly(audio: AudioConfig, frames: int) -> None:
+    encoder = randomize(AudioEncoder(audio))
+    assert encoder(torch.randn(1, frames, audio.num_mel_bins)).shape == (1, audio.positions(frames), audio.output_size)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("concat_after", [False, True])
+@torch.inference_mode()
+def test_the_variants_of_train_yaml_run_and_differ(
+    audio: AudioConfig, norm: str, activation: str, concat_after: bool
+) -> None:
+    config = replace(audio, adapter_norm=norm, adapter_activation=activation, concat_after=concat_after)
+    fbank = torch.randn(1, 40, 80, generator=torch.Generator().manual_seed(1))
+    encoder = AudioEncoder(config)
+    torch.manual_seed(0)
+    out = encoder.eval()(fbank * 0)
+    assert out.shape[-1] == audio.output_size
+    assert isinstance(encoder.adapter.bn2, torch.nn.LayerNorm) == (norm == "layer")
+
+
+@pytest.mark.parametrize("change", [{"output_size": 129}, {"adapter_norm": "none"}, {"adapter_activation": "tanh"}])
+def test_adapters_that_are_not_implemented_are_refused(audio: AudioConfig, change: dict) -> None:
+    with pytest.raises(ConfigError, match="not implement"):
+        Adapter(replace(audio, **change))
+
+
+def test_framecat_joins_five_tiles_and_fills_the_last_group() -> None:
+    from vita_demo.model.vita import VitaModel
+
+    config = VitaConfig.from_pretrained(resource("assets", "miniature"))
+    model = randomize(VitaModel(replace(config, mm_hidden_size=5 * config.vision.feature_size)))
+    pixels = torch.randn(7, 3, 112, 112)
+    features = model.encode_images(pixels)
+    assert features.shape == (2, 16, config.text.hidden_size)
+    assert torch.allclose(features[0], model.encode_images(pixels[:5])[0], atol=1e-4)
+    swapped = model.encode_images(pixels[[1, 0, 2, 3, 4]])
+    assert not torch.allclose(features[0], swapped[0], atol=1e-2)

@@ -1,0 +1,82 @@
+"""The decoder against transformers' Qwen2, and its cache against computing everything anew."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from tests.model.test_encoders import randomize
+from vita_demo.config import TextConfig
+from vita_demo.model.language_model import LanguageModel
+
+CONFIG = TextConfig(
+    vocab_size=97,
+    hidden_size=48,
+    intermediate_size=80,
+    num_hidden_layers=3,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    rope_theta=1e6,
+    rms_norm_eps=1e-6,
+    tie_word_embeddings=False,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return randomize(LanguageModel(CONFIG))
+
+
+@pytest.mark.parametrize("first", [1, 2, 17, 39])
+@torch.inference_mode()
+def test_any_split_of_a_sequence_gives_the_same_logits(model: LanguageModel, first: int) -> None:
+    embeds = torch.randn(1, 40, CONFIG.hidden_size)
+    whole = model(embeds, model.allocate_cache(40))
+    cache = model.allocate_cache(64)
+    model(embeds[:, :first], cache)
+    assert torch.allclose(model(embeds[:, first:], cache), whole, atol=1e-4)
+    assert cache.length == 40
+
+
+@torch.inference_mode()
+def test_logits_equal_those_of_transformers(model: LanguageModel) -> None:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    values = asdict(CONFIG)
+    rope = {"rope_type": "default", "rope_theta": values.pop("rope_theta")}
+    theirs = Qwen2ForCausalLM(Qwen2Config(**values, rope_parameters=rope)).eval()
+    state = theirs.state_dict()
+    ours = {
+        name if name.startswith("lm_head") else f"model.{name}": value for name, value in model.state_dict().items()
+    }
+    kv = CONFIG.num_key_value_heads * CONFIG.head_dim
+    for name, value in ours.items():
+        if "qkv_proj" in name:
+            parts = value.split([CONFIG.hidden_size, kv, kv])
+            state.update({name.replace("qkv", kind): part for kind, part in zip("qkv", parts, strict=True)})
+        elif "gate_up_proj" in name:
+            gate, up = value.chunk(2)
+            state.update({name.replace("gate_up", "gate"): gate, name.replace("gate_up", "up"): up})
+        else:
+            state[name] = value
+    theirs.load_state_dict(state)
+    embeds = torch.randn(1, 300, CONFIG.hidden_size)
+    expected = theirs(inputs_embeds=embeds).logits[:, -1]
+    assert torch.allclose(model(embeds, model.allocate_cache(300)), expected, atol=1e-3)
+
+
+def test_tied_embeddings_share_one_tensor() -> None:
+    tied = LanguageModel(replace(CONFIG, tie_word_embeddings=True))
+    assert tied.lm_head.weight is tied.embed_tokens.weight
+
+
+def test_bytes_per_token_are_those_of_the_floor_table() -> None:
+    from vita_demo.config import VitaConfig
+    from vita_demo.resources import resource
+
+    config = replace(VitaConfig.from_pretrained(resource("configs", "vita15")).text, vocab_size=151_665)
+    with torch.device("meta"):
+        full = LanguageModel(config).to(torch.bfloat16)
+    assert full.bytes_per_token(1) - full.bytes_per_token(0) == 57_344
+    assert full.bytes_per_token(0) == pytest.approx(14.141e9, rel=1e-3)

@@ -1,0 +1,183 @@
+"""The command line as a user meets it: the answer on stdout, all else on stderr, one line for each mistake."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from tests.conftest import ASSETS, Run
+
+Vita = Callable[..., Run]
+SCENE = ("--image_path", ASSETS / "scene.png", "--question", "Describe this image.", "--max_new_tokens", 12)
+
+
+@pytest.fixture(autouse=True)
+def _float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
+    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
+
+
+def test_streamed_and_whole_answers_are_the_same(vita: Vita) -> None:
+    whole, streamed = vita(*SCENE), vita(*SCENE, "--streaming")
+    assert whole.code == streamed.code == 0
+    assert whole.out == streamed.out
+    assert whole.out.endswith("\n")
+    assert vita(*SCENE, "--json").json["text"] + "\n" == whole.out
+
+
+def test_stderr_says_what_was_used_and_how_fast(vita: Vita) -> None:
+    err = vita(*SCENE).err
+    assert "untrained" in err
+    assert "image scene.png: 640 × 480 pixels in 4 × 3 tiles" in err
+    assert "first token" in err
+    assert "decode 12 tokens at" in err
+    assert "finished by length" in err
+
+
+def test_json_has_the_documented_keys(vita: Vita) -> None:
+    clip = ("--video_path", ASSETS / "moving.mp4", "--audio_path", ASSETS / "question.wav")
+    answer = vita(*clip, "--max_new_tokens", 5, "--json").json
+    assert list(answer) == [
+        "schema_version", "text", "state", "token_ids", "prompt_tokens", "image_tokens", "audio_tokens", "frames",
+        "finish_reason", "metrics", "model", "host",
+    ]  # fmt: skip
+    assert answer["schema_version"] == 1
+    assert len(answer["token_ids"]) == 5
+    assert answer["frames"] == 5
+    assert answer["image_tokens"] == 5 * 16
+    assert answer["prompt_tokens"] > answer["image_tokens"] + answer["audio_tokens"] > 80
+    metrics = answer["metrics"]
+    assert set(metrics["stages"]) == {"load", "media", "vision", "audio", "prefill", "decode"}
+    assert metrics["ttft_s"] > metrics["ttft_model_s"] > metrics["stages"]["prefill"] > 0
+    assert metrics["bandwidth_fraction"] > 0
+    assert answer["model"]["engine"] == "native"
+
+
+def test_kebab_case_and_environment_are_understood(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    kebab = vita("--image-path", ASSETS / "scene.png", "--question", "Describe this image.", "--max-new-tokens", 12)
+    assert kebab.out == vita(*SCENE).out
+    monkeypatch.setenv("VITA_DEMO_MAX_NEW_TOKENS", "3")
+    assert "decode 3 tokens" in vita("--question", "hi").err
+    assert "decode 4 tokens" in vita("--question", "hi", "--max_new_tokens", 4).err
+
+
+def test_the_flags_of_the_original_demo_are_taken(vita: Vita) -> None:
+    run = vita(*SCENE, "--model_type", "qwen2p5_instruct", "--conv_mode", "qwen2p5_instruct")
+    assert run.out == vita(*SCENE).out
+
+
+def test_a_seed_repeats_a_drawn_answer(vita: Vita) -> None:
+    drawn = [vita(*SCENE, "--temperature", 1.5, "--seed", seed).out for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_several_pictures_are_seen(vita: Vita) -> None:
+    answer = vita(*SCENE, "--image_path", ASSETS / "scene.png", "--json").json
+    assert answer["image_tokens"] == 2 * 13 * 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "nothing to answer"),
+        (("--question", "?", "--image_path", "gone.png"), 2, "gone.png does not exist"),
+        (("--question", "?", "--model_path", "no/such/folder"), 2, "no/such/folder does not exist"),
+        (("--question", "?", "--model_path", "/"), 1, "no config.json"),
+        (("--question", "?", "--model_path", "owner/name"), 1, "owner/name cannot be downloaded"),
+        (("--question", "?", "--model_type", "mixtral-8x7b"), 2, "give --model_type qwen2p5_instruct"),
+        (("--question", "?", "--conv_mode", "plain"), 2, "give --conv_mode qwen2p5_instruct"),
+        (("--question", "?", "--model_base", "x"), 2, "merged"),
+        (("--question", "?", "--device", "abacus"), 2, "--device abacus is unknown"),
+        (("--question", "?", "--device", "meta"), 2, "--device meta is not supported"),
+        (("--question", "?", "--device", "cuda:99"), 2, "--device cuda:99 is not there"),
+        (("--question", "?", "--dtype", "int3"), 2, "--dtype int3 is unknown"),
+        (("--question", "?", "--max_new_tokens", 0), 2, "max_new_tokens 0 must be"),
+        (("--question", "?", "--temperature", 1, "--top_p", 7), 2, "top_p 7"),
+        (("--question", "?", "--frameCat"), 2, "joins five frames"),
+        (("--question", "?<image>"), 2, "<image>"),
+    ],
+)
+def test_mistakes_get_one_line_and_their_exit_code(vita: Vita, arguments: tuple, code: int, words: str) -> None:
+    run = vita(*arguments)
+    assert words in run.error
+    assert run.code == code
+    assert run.out == ""
+    assert "Traceback" not in run.err
+
+
+def test_unknown_flags_are_bad_usage(vita: Vita) -> None:
+    run = vita("--imagepath", "x")
+    assert run.code == 2
+    assert "--image_path" in run.err
+
+
+def test_media_that_cannot_be_read_get_one_line(vita: Vita, tmp_path: Path) -> None:
+    text = tmp_path / "x.txt"
+    text.write_text("hello")
+    for flag in ("--image_path", "--video_path", "--audio_path"):
+        run = vita("--question", "?", flag, text)
+        assert "x.txt" in run.error
+        assert run.code == 1
+    text.write_text("")
+    assert "is empty" in vita("--question", "?", "--image_path", text).error
+    soundfile.write(tmp_path / "x.wav", np.zeros(100), 16000)
+    assert "too short" in vita("--audio_path", tmp_path / "x.wav").error
+
+
+def test_a_single_pixel_is_answered_with_a_word(vita: Vita, tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1)).save(tmp_path / "x.png")
+    run = vita("--question", "?", "--image_path", tmp_path / "x.png", "--max_new_tokens", 2)
+    assert run.code == 0
+    assert "smaller than one patch" in run.err
+
+
+def test_a_prompt_longer_than_the_context_is_refused(vita: Vita, tmp_path: Path, embedded_pipeline) -> None:
+    folder = tmp_path / "short"
+    shutil.copytree(embedded_pipeline.settings.folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.update(max_position_embeddings=200, tokenizer_model_max_length=150)
+    (folder / "config.json").write_text(json.dumps(config))
+    run = vita("--model_path", folder, *SCENE)
+    assert "the model has 200: give fewer pictures" in run.error
+    assert run.code == 2
+    long = vita("--model_path", folder, "--question", "long " * 20)
+    assert "trained with up to 150" in long.err
+    assert long.code == 0
+    assert "finished by length" in long.err
+
+
+def test_running_out_of_memory_says_what_to_lower(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vita_demo.model.vita import VitaModel
+
+    def fail(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(VitaModel, "decoder", fail)
+    run = vita(*SCENE)
+    assert run.error.startswith("out of memory; lower --max_frames")
+    assert run.code == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vita_demo.cli import main
+    from vita_demo.errors import InputError
+
+    monkeypatch.setattr("sys.argv", ["vita-demo", "--debug"])
+    with pytest.raises(InputError):
+        main()
+
+
+def test_an_interrupt_exits_130(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vita_demo.model.vita import VitaModel
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VitaModel, "decoder", interrupt)
+    assert vita(*SCENE).code == 130
