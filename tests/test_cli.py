@@ -53,7 +53,7 @@ def test_json_has_the_documented_keys(vita: Vita) -> None:
     assert answer["image_tokens"] == 5 * 16
     assert answer["prompt_tokens"] > answer["image_tokens"] + answer["audio_tokens"] > 80
     metrics = answer["metrics"]
-    assert set(metrics["stages"]) == {"load", "media", "vision", "audio", "prefill", "decode"}
+    assert set(metrics["stages"]) == {"load", "media", "vision", "audio", "prefill", "decode", "callbacks"}
     assert metrics["ttft_s"] > metrics["ttft_model_s"] > metrics["stages"]["prefill"] > 0
     assert metrics["bandwidth_fraction"] > 0
     assert answer["model"]["engine"] == "native"

@@ -74,3 +74,11 @@ def test_a_stage_waits_for_the_device(clock: Clock) -> None:
     with recorder.stage("audio"):
         pass
     assert recorder.stages["audio"] == 2.0
+
+
+def test_tokens_that_come_at_once_make_no_rates(clock: Clock) -> None:
+    recorder = record(clock, [102.0, 102.0, 102.0])
+    recorder.tokens_timed = False
+    stats = recorder.finish(prompt_positions=50, end=102.0)
+    assert (stats.tokens, stats.decode_tps, stats.prefill_tps, stats.tpot_s) == (3, None, None, None)
+    assert stats.stages["decode"] == pytest.approx(0.5)

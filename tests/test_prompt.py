@@ -3,7 +3,8 @@
 import pytest
 
 from vita_demo.errors import InputError
-from vita_demo.prompt import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID, build_prompt
+from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.prompt import build_prompt
 
 
 def encode(text: str) -> list[int]:

@@ -58,11 +58,12 @@ def bytes_to_unicode() -> list[int]:
 def write_settings(folder: Path, vocab_size: int) -> None:
     """Derive the miniature's settings from the released model's, with small dimensions."""
     released = ROOT / "configs" / "vita15"
+    first = vocab_size - len(QWEN_SPECIAL) - len(STATE_TOKENS)
     text = json.loads((released / "config.json").read_text())
     text.update(vocab_size=vocab_size, hidden_size=64, intermediate_size=192, num_hidden_layers=4,
                 num_attention_heads=4, num_key_value_heads=2, max_window_layers=4, mm_hidden_size=128,
                 image_aspect_ratio="pad", mm_vision_tower="InternViT-300M-448px", mm_audio_encoder="audio-encoder",
-                torch_dtype="float16", bos_token_id=None, eos_token_id=None)  # fmt: skip
+                torch_dtype="float16", bos_token_id=first, eos_token_id=first + 2)  # fmt: skip
     write_json(folder / "config.json", text)
     vision, audio = folder / "InternViT-300M-448px", folder / "audio-encoder"
     for part in (vision, audio):

@@ -1,9 +1,7 @@
 """The command line.  The only file that imports click; torch is imported after the arguments are checked."""
 
-import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,16 +13,18 @@ from vita_demo.errors import InputError, VitaDemoError
 from vita_demo.model_path import EMBEDDED, NOTICE
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
-from vita_demo.state import STATE_TOKENS
 
 if TYPE_CHECKING:
-    from vita_demo.generation.events import EndEvent, TokenEvent
     from vita_demo.generation.options import GenerationOptions
-    from vita_demo.pipeline import Answer, Pipeline
-    from vita_demo.preprocess.media import Media
     from vita_demo.settings import Settings
 
 FILE = click.Path(path_type=Path)
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "auto_envvar_prefix": "VITA_DEMO",
+    "token_normalize_func": lambda name: name.replace("-", "_"),
+    "max_content_width": 110,
+}
 
 
 def media_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +78,15 @@ def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--min_p", type=float, help="Drop tokens less likely than this share of the likeliest."),
             click.option("--repetition_penalty", type=float, help="Above 1 avoids tokens already in the answer."),
             click.option("--min_new_tokens", type=int, help="No end before so many tokens."),
+            click.option("--num_beams", type=int, help="Beam search, by transformers' engine; cannot stream."),
+            click.option(
+                "--engine",
+                type=click.Choice(["auto", "native", "transformers"]),
+                default="auto",
+                show_default=True,
+                help="Who generates.",
+            ),
+            click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
             click.option("--seed", type=int, help="Make random draws repeatable."),
             click.option("--stop_string", "stop_strings", multiple=True, help="End before this text; repeatable."),
         )
@@ -86,41 +95,72 @@ def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(context_settings={
-    "help_option_names": ["-h", "--help"],
-    "auto_envvar_prefix": "VITA_DEMO",
-    "token_normalize_func": lambda name: name.replace("-", "_"),
-    "max_content_width": 110,
-})  # fmt: skip
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say how to watch and what to print."""
+    for option in reversed(
+        (
+            click.option("--streaming", is_flag=True, help="Print the answer as it is made."),
+            click.option("--enable_callbacks", is_flag=True, help="Call callbacks: progress and performance."),
+            click.option(
+                "--callback",
+                multiple=True,
+                metavar="NAME[:KEY=VALUE,…]",
+                help="Call this callback; repeatable. See vita-demo callbacks.",
+            ),
+            click.option("--strict_callbacks", is_flag=True, help="Let a callback's error end the answer."),
+            click.option("--show_state", is_flag=True, help="Print the model's state token before the answer."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text."),
+            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class DefaultGroup(click.Group):
+    """A group whose first command needs no name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command's name in front of flags that are not the group's own."""
+        if not args or (args[0] not in self.commands and args[0] != "--version"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultGroup, context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="vita-demo")
+def cli() -> None:
+    """Run and watch VITA-1.5."""
+
+
+@cli.command(context_settings=SETTINGS)
 @media_options
 @model_options
 @generation_options
-@click.option("--streaming", is_flag=True, help="Print the answer token by token.")
-@click.option("--enable_callbacks", is_flag=True, help="Run the callback loop.")
-@click.option("--show_state", is_flag=True, help="Print the model's state token in front of the answer.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(__version__, prog_name="vita-demo")
-def cli(**flags: Any) -> None:
+@output_options
+def run(**flags: Any) -> None:
     """Ask VITA-1.5 about a picture, a video or a voice, and watch it answer.
 
-    Without --model_path a miniature runs that ships with the package.
+    Without --model_path a miniature runs that ships with the package.  `vita-demo callbacks` lists the callbacks.
     """
-    console = Console()
     request = make_request(flags)
     check_model_type(flags)
+    console = Console()
+    console.handle_logs()
     if flags["model_path"] == EMBEDDED:
         console.warn(NOTICE)
-    pipeline, media, options = load(request, flags, console)
-    for note in media.notes:
-        console.note(note)
-    answer = answer_request(pipeline, request, options, media, flags)
-    trained = pipeline.settings.config.trained_positions
-    if answer.prompt_tokens > trained:
-        console.warn(
-            f"the prompt took {answer.prompt_tokens:,} positions; the model was trained with up to {trained:,}"
-        )
-    console.summary(answer.stats, answer.finish_reason, answer.state)
+
+    from vita_demo.demo import Demo
+
+    Demo(flags, console).run(request, lambda settings: make_options(flags, settings))
+
+
+@cli.command(context_settings=SETTINGS)
+def callbacks() -> None:
+    """List the callbacks and their options."""
+    from vita_demo.generation.callback_registry import describe
+
+    click.echo(describe())
 
 
 def make_request(flags: dict[str, Any]) -> Request:
@@ -155,76 +195,15 @@ def check_model_type(flags: dict[str, Any]) -> None:
             )
 
 
-def load(request: Request, flags: dict[str, Any], console: Console) -> "tuple[Pipeline, Media, GenerationOptions]":
-    """Load the model while a thread reads the media; bad media end the loading at once."""
-    from vita_demo.preprocess.media import load_media
-    from vita_demo.settings import Settings
-
-    settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
-    with ThreadPoolExecutor(1) as pool:
-        media = pool.submit(load_media, request, settings.config)
-        options = make_options(flags, settings)
-        pipeline = _load_weights(settings, flags, media, console)
-        return pipeline, media.result(), options
-
-
-def _load_weights(settings: "Settings", flags: dict[str, Any], media: "Future[Media]", console: Console) -> "Pipeline":
-    from vita_demo.pipeline import Pipeline
-
-    with console.loading() as show:
-
-        def progress(done: int, total: int) -> None:
-            if media.done():
-                media.result()
-            show(done, total)
-
-        return Pipeline.load(settings, device=flags["device"], dtype=flags["dtype"], progress=progress)
-
-
 def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOptions":
     """Combine the flags with the checkpoint's defaults."""
     from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-             "min_new_tokens", "seed")  # fmt: skip
+             "min_new_tokens", "num_beams", "engine", "time_limit_s", "strict_callbacks", "seed")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
     explicit = {name: flags[name] for name in names}
     return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
-
-
-def answer_request(
-    pipeline: "Pipeline", request: Request, options: "GenerationOptions", media: "Media", flags: dict[str, Any]
-) -> "Answer":
-    """Generate, and write the answer, and nothing else, to stdout."""
-    from vita_demo.pipeline import Answer
-    from vita_demo.report import report
-
-    live = flags["streaming"] and not flags["as_json"]
-    write = sys.stdout.write
-    for event in pipeline.stream(request, options, media):
-        if isinstance(event, Answer):
-            answer = event
-        elif live:
-            write(visible(event, flags["show_state"]))
-            sys.stdout.flush()
-    if flags["as_json"]:
-        write(json.dumps(report(answer, pipeline), ensure_ascii=False))
-    elif not live:
-        write(state_symbol(answer.state) * flags["show_state"] + answer.text)
-    write("\n")
-    sys.stdout.flush()
-    return answer
-
-
-def visible(event: "TokenEvent | EndEvent", show_state: bool) -> str:
-    """Return what of an event belongs on the screen."""
-    state = getattr(event, "state", None)
-    return state_symbol(state) * show_state + event.text
-
-
-def state_symbol(state: str | None) -> str:
-    """Return the state token that stands for a state; empty for none."""
-    return next((symbol for symbol, meaning in STATE_TOKENS.items() if meaning == state), "")
 
 
 def main() -> NoReturn:

@@ -170,6 +170,7 @@ class VitaConfig:
         image_aspect_ratio: "pad" pads video frames to a square, anything else crops them.
         trained_positions: longest prompt in training (``tokenizer_model_max_length``).
         torch_dtype: name of the dtype that the checkpoint declares.
+        stop_token_ids: ids that end an answer, as ``config.json`` and ``generation_config.json`` have them.
         generation_defaults: content of ``generation_config.json``, empty without one.
         settings_notes: for each encoder, which settings are used and why.
     """
@@ -181,6 +182,7 @@ class VitaConfig:
     image_aspect_ratio: str
     trained_positions: int
     torch_dtype: str
+    stop_token_ids: tuple[int, ...] = ()
     generation_defaults: Mapping[str, Any] = field(default_factory=dict)
     settings_notes: tuple[str, ...] = ()
 
@@ -204,7 +206,8 @@ class VitaConfig:
         path = folder / "config.json"
         settings = read_json(path)
         _check_architecture(settings, path)
-        defaults = folder / "generation_config.json"
+        file = folder / "generation_config.json"
+        defaults = read_json(file) if file.exists() else {}
         vision = find_encoder_settings("vision", settings.get("mm_vision_tower"), folder, vision_tower)
         audio = find_encoder_settings("audio", settings.get("mm_audio_encoder"), folder, audio_encoder)
         return cls(
@@ -215,7 +218,8 @@ class VitaConfig:
             image_aspect_ratio=settings.get("image_aspect_ratio", "square"),
             trained_positions=settings.get("tokenizer_model_max_length", 6200),
             torch_dtype=settings.get("torch_dtype") or settings.get("dtype") or "bfloat16",
-            generation_defaults=read_json(defaults) if defaults.exists() else {},
+            stop_token_ids=_ids(settings.get("eos_token_id")) + _ids(defaults.get("eos_token_id")),
+            generation_defaults=defaults,
             settings_notes=(_note(vision), _note(audio)),
         )
 
@@ -274,6 +278,10 @@ def _require(settings: Mapping[str, Any], path: Path, **expected: Any) -> None:
     for key, value in expected.items():
         if settings.get(key, value) != value:
             raise CheckpointError(f"{path} sets {key} to {settings[key]!r}; this package implements only {value!r}")
+
+
+def _ids(value: int | list[int] | None) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list) else () if value is None else (value,)
 
 
 def _note(settings: EncoderSettings) -> str:

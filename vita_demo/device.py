@@ -81,6 +81,14 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def current_memory_bytes() -> tuple[int, int]:
+    """Return the process's resident set, if known, and the bytes allocated on all CUDA devices."""
+    gpu = sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
+    statm = Path("/proc/self/statm")
+    host = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+    return host, gpu
+
+
 @contextmanager
 def memory_guard(advice: str) -> Iterator[None]:
     """Turn "out of memory" of any allocator into one line that says what to lower."""

@@ -78,6 +78,17 @@ class RunStats:
         cuts = quantiles(gaps, n=100, method="inclusive") if len(gaps) > 1 else [gaps[0]] * 99
         return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(gaps)}
 
+    def describe(self) -> str:
+        """Say the main figures in one line."""
+        parts = [
+            self.ttft_s is not None and f"first token {self.ttft_s:.2f} s",
+            self.prefill_tps and f"prefill {self.prompt_positions:,} positions at {self.prefill_tps:,.0f}/s",
+            self.decode_tps and f"decode {self.tokens:,} tokens at {self.decode_tps:,.1f}/s",
+            self.itl_s and f"between tokens {self.itl_s['p50'] * 1e3:.2f} ms (p99 {self.itl_s['p99'] * 1e3:.2f} ms)",
+            f"total {self.total_s:.2f} s",
+        ]
+        return " · ".join(part for part in parts if part)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it under its documented names, ready for JSON."""
         names = ("ttft_s", "ttft_model_s", "ttft_text_s", "tpot_s", "itl_s", "prefill_tps", "decode_tps", "e2e_tps",
@@ -91,14 +102,24 @@ class RunRecorder:
     Args:
         clock: monotonic seconds.
         synchronize: waits for the device, so that a stage ends when its work does.
+        peak_memory_bytes: tells the peak, asked once at the end.
+
+    Attributes:
+        stages: seconds by stage.
+        tokens_timed: set it to False when tokens come all at once, so that no rates are made of their times.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.perf_counter, synchronize: Callable[[], None] = lambda: None
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        synchronize: Callable[[], None] = lambda: None,
+        peak_memory_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.clock = clock
         self.stages: dict[str, float] = {}
+        self.tokens_timed = True
         self._synchronize = synchronize
+        self._peak_memory_bytes = peak_memory_bytes
         self._t0 = clock()
         self._model_start: float | None = None
         self._prefill_start: float | None = None
@@ -133,15 +154,14 @@ class RunRecorder:
         if has_text and self._first_text is None:
             self._first_text = time_s
 
-    def finish(self, prompt_positions: int, end: float, peak_memory_bytes: int | None = None) -> RunStats:
+    def finish(self, prompt_positions: int, end: float) -> RunStats:
         """Derive the statistics; ``end`` is the clock at the end of the answer."""
         times = self._token_times
-        gaps = [later - earlier for earlier, later in pairwise(times)]
+        gaps = [later - earlier for earlier, later in pairwise(times)] if self.tokens_timed else []
         first = times[0] if times else None
-        if first is not None:
-            self.stages["decode"] = sum(gaps)
         if first is not None and self._prefill_start is not None:
-            self.stages["prefill"] = first - self._prefill_start
+            before = first - self._prefill_start
+            self.stages |= {"prefill": before, "decode": sum(gaps)} if self.tokens_timed else {"decode": before}
         return RunStats(
             stages=self.stages,
             prompt_positions=prompt_positions,
@@ -151,7 +171,7 @@ class RunRecorder:
             ttft_text_s=_difference(self._first_text, self._t0),
             total_s=end - self._t0,
             token_gaps_s=gaps,
-            peak_memory_bytes=peak_memory_bytes,
+            peak_memory_bytes=self._peak_memory_bytes(),
         )
 
 

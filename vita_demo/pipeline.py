@@ -1,7 +1,7 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from vita_demo.device import (
     memory_guard,
-    peak_memory_bytes,
     reset_peak_memory,
     resolve_device,
     resolve_dtype,
     synchronizer,
 )
+from vita_demo.engine import Watch, record, warm_up, watched_events
 from vita_demo.errors import GenerationError, InputError
-from vita_demo.generation.events import EndEvent, TokenEvent, stream_events
-from vita_demo.generation.loop import generate_ids
+from vita_demo.generation.background import BackgroundIterator, iterate_async, pushed
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import EndEvent, TokenEvent
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.stopping import FinishReason, StopSignal
 from vita_demo.metrics import RunRecorder, RunStats
 from vita_demo.model.checkpoint import Checkpoint, Progress
@@ -82,8 +82,10 @@ class Answer:
     stats: RunStats
 
     @classmethod
-    def of(cls, inputs: Inputs, tokens: Sequence[TokenEvent], end: EndEvent, stats: RunStats) -> Self:
+    def of(cls, inputs: Inputs, tokens: Sequence[TokenEvent], end: EndEvent) -> Self:
         """Sum up the events of one generation."""
+        if end.stats is None:
+            raise GenerationError("the generation was not recorded; this is a defect of vita-demo")
         return cls(
             text="".join(event.text for event in tokens) + end.text,
             state=tokens[0].state if tokens else None,
@@ -94,7 +96,7 @@ class Answer:
             audio_tokens=inputs.audio_tokens,
             frames=inputs.media.frames,
             notes=inputs.media.notes,
-            stats=stats,
+            stats=end.stats,
         )
 
 
@@ -149,9 +151,16 @@ class Pipeline:
         synchronizer(where)()
         return cls(weights, replace(settings, config=weights.config), time.perf_counter() - start)
 
-    def generate(self, request: Request, options: GenerationOptions | None = None) -> Answer:
-        """Answer ``request`` in one piece."""
-        *_, answer = self.stream(request, options)
+    def generate(
+        self,
+        request: Request,
+        options: GenerationOptions | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        signal: StopSignal | None = None,
+    ) -> Answer:
+        """Answer ``request`` in one piece; see ``stream``."""
+        *_, answer = self.stream(request, options, callbacks=callbacks, signal=signal)
         if not isinstance(answer, Answer):
             raise GenerationError("the generation ended without an answer; this is a defect of vita-demo")
         return answer
@@ -160,35 +169,38 @@ class Pipeline:
         self,
         request: Request,
         options: GenerationOptions | None = None,
-        media: Media | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
         signal: StopSignal | None = None,
+        media: Media | None = None,
     ) -> Iterator[TokenEvent | EndEvent | Answer]:
         """Answer ``request`` token by token: token events, an end event, and at last the whole answer.
 
         Args:
             request: what to answer.
             options: how to generate; None is the checkpoint's defaults, greedy.
-            media: the request's files, if they were read before.
+            callbacks: who watches; see ``GenerationCallback``.
             signal: ends the answer from outside.
+            media: the request's files, if they were read before.
 
         Raises:
             MediaError: when a file cannot be read.
             InputError: when the prompt does not fit into the context.
             GenerationError: when memory runs out.
         """
-        device = self.model.device
-        recorder = RunRecorder(synchronize=synchronizer(device))
-        reset_peak_memory(device)
+        options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
+        warm_up(self.model, options)
+        recorder = record(self.model)
+        reset_peak_memory(self.model.device)
         recorder.already("load", self.load_s)
         if media is None:
             with recorder.stage("media"):
                 media = load_media(request, self.settings.config)
         else:
             recorder.already("media", media.read_s, since_t0=True)
-        options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
         with memory_guard("lower --max_frames, --max_new_tokens or the number of pictures, or choose --dtype bfloat16"):
             inputs = self.prepare(request, media, recorder)
-            yield from self._answer(inputs, options, recorder, signal)
+            yield from self._answer(inputs, options, Watch(recorder, callbacks, signal or StopSignal()))
 
     def prepare(self, request: Request, media: Media, recorder: RunRecorder) -> Inputs:
         """Encode the media, build the prompt and splice them.
@@ -228,23 +240,55 @@ class Pipeline:
         return Inputs(prompt, model.embed(prompt.input_ids, images, sound), image_tokens, audio_tokens, media)
 
     def _answer(
-        self, inputs: Inputs, options: GenerationOptions, recorder: RunRecorder, signal: StopSignal | None
+        self, inputs: Inputs, options: GenerationOptions, watch: Watch
     ) -> Iterator[TokenEvent | EndEvent | Answer]:
-        positions = inputs.positions
-        room = self.model.config.text.max_position_embeddings - positions
+        room = self.model.config.text.max_position_embeddings - inputs.positions
         options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
-        stop_ids = frozenset((*self.tokenizer.stop_ids, *options.stop_token_ids))
-        sampler = make_sampler(options, stop_ids, self.model.device)
-        decoder = self.model.decoder(positions + options.max_new_tokens)
-        ids = generate_ids(decoder, inputs.inputs_embeds, sampler, options.max_new_tokens)
-        recorder.begin_prefill()
+        ids, embeds = inputs.prompt.input_ids, inputs.inputs_embeds
         tokens: list[TokenEvent] = []
-        for event in stream_events(ids, self.tokenizer, options, signal, recorder.clock):
+        for event in watched_events(self.model, self.tokenizer, embeds, ids, options, watch):
+            yield event
             if isinstance(event, TokenEvent):
                 tokens.append(event)
-                recorder.token(event.time_s, bool(event.text))
-                yield event
             else:
-                yield event
-                stats = recorder.finish(positions, event.time_s, peak_memory_bytes(self.model.device))
-                yield Answer.of(inputs, tokens, event, stats)
+                yield Answer.of(inputs, tokens, event)
+
+    def astream(
+        self,
+        request: Request,
+        options: GenerationOptions | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """Yield the answer's text for ``async for``, made in a thread that ends when the loop is left.
+
+        Raises:
+            GenerationError: also when no text comes for ``timeout_s``.
+        """
+        return iterate_async(pushed(self._texts(request, options, callbacks)), timeout_s)
+
+    def iterate(
+        self,
+        request: Request,
+        options: GenerationOptions | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        timeout_s: float | None = None,
+    ) -> BackgroundIterator[str]:
+        """Yield the answer's text from a thread, so that generation goes on while the reader is busy.
+
+        Raises:
+            GenerationError: also when no text comes for ``timeout_s``.
+        """
+        return BackgroundIterator(pushed(self._texts(request, options, callbacks)), timeout_s)
+
+    def _texts(
+        self, request: Request, options: GenerationOptions | None, callbacks: Sequence[GenerationCallback]
+    ) -> Callable[[StopSignal], Iterator[str]]:
+        def texts(signal: StopSignal) -> Iterator[str]:
+            for event in self.stream(request, options, callbacks=callbacks, signal=signal):
+                if not isinstance(event, Answer) and event.text:
+                    yield event.text
+
+        return texts

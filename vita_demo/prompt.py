@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from vita_demo.errors import InputError
+from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.resources import resource
 
-IMAGE_TOKEN_ID = -200
-AUDIO_TOKEN_ID = -500
 _IMAGE, _AUDIO = "<image>", "<audio>"
 _MARKERS = {_IMAGE: IMAGE_TOKEN_ID, _AUDIO: AUDIO_TOKEN_ID}
 

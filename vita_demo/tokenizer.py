@@ -63,10 +63,24 @@ class VitaTokenizer:
         """Turn text into ids; special tokens in it are recognized, none are added."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def decode(self, token_ids: Sequence[int] | int, skip_special_tokens: bool = True) -> str:
-        """Turn ids into text; bytes that are no character become U+FFFD."""
-        ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
-        return self.backend.decode(ids, skip_special_tokens=skip_special_tokens)
+    def decode(self, token_ids: Any, skip_special_tokens: bool = True) -> str:
+        """Turn ids (one, a sequence, or a tensor [n]) into text; bytes that are no character become U+FFFD."""
+        ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        return self.backend.decode([ids] if isinstance(ids, int) else ids, skip_special_tokens=skip_special_tokens)
+
+    def batch_decode(self, sequences: Any, skip_special_tokens: bool = True) -> list[str]:
+        """Turn several sequences of ids, or a tensor [b, n], into texts."""
+        return [self.decode(ids, skip_special_tokens) for ids in sequences]
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of ``<|im_end|>``, under the name that transformers' tokenizers have for it."""
+        return self.backend.token_to_id("<|im_end|>")
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """Id of ``<|endoftext|>``, likewise."""
+        return self.backend.token_to_id("<|endoftext|>")
 
     def _ids(self, tokens: Sequence[str]) -> list[int]:
         ids = [self.backend.token_to_id(token) for token in tokens]

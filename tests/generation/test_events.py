@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from tests.generation.fakes import ByteTokenizer
-from vita_demo.generation.events import EndEvent, TokenEvent, stream_events
+from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 
 
 def collect(ids: Iterable[int], **options: object) -> tuple[list[TokenEvent], EndEvent]:
-    *tokens, end = stream_events(ids, ByteTokenizer(), GenerationOptions(**options))
+    *tokens, end = stream_events(map(Sampled, ids), ByteTokenizer(), GenerationOptions(**options))
     assert isinstance(end, EndEvent)
     return tokens, end
 
@@ -64,7 +64,7 @@ def test_text_held_for_a_stop_string_comes_with_the_last_token() -> None:
 @pytest.mark.parametrize("reason", ["cancelled", "stop", "timeout"])
 def test_a_signal_ends_the_answer_after_the_current_token(reason: str) -> None:
     signal = StopSignal()
-    events = stream_events(b"a<b", ByteTokenizer(), GenerationOptions(stop_strings=("<end>",)), signal)
+    events = stream_events(map(Sampled, b"a<b"), ByteTokenizer(), GenerationOptions(stop_strings=("<end>",)), signal)
     assert next(events).text == "a"
     assert next(events).text == ""
     signal.request(reason)
@@ -77,7 +77,9 @@ def test_a_signal_ends_the_answer_after_the_current_token(reason: str) -> None:
 def test_the_time_limit_ends_the_answer() -> None:
     times = iter(range(100))
     events = list(
-        stream_events(b"abcdefgh", ByteTokenizer(), GenerationOptions(time_limit_s=3), clock=lambda: next(times))
+        stream_events(
+            map(Sampled, b"abcdefgh"), ByteTokenizer(), GenerationOptions(time_limit_s=3), clock=lambda: next(times)
+        )
     )
     assert len(events) == 4
     assert events[-1].finish_reason == "timeout"
@@ -86,13 +88,13 @@ def test_the_time_limit_ends_the_answer() -> None:
 def test_closing_the_events_closes_their_source() -> None:
     closed = []
 
-    def ids() -> Iterator[int]:
+    def tokens() -> Iterator[Sampled]:
         try:
-            yield from b"abc"
+            yield from map(Sampled, b"abc")
         finally:
             closed.append(True)
 
-    events = stream_events(ids(), ByteTokenizer(), GenerationOptions())
+    events = stream_events(tokens(), ByteTokenizer(), GenerationOptions())
     next(events)
     events.close()
     assert closed

@@ -24,6 +24,11 @@ class Detokenizer:
         self._pending: list[int] = []
         self._sent = 0
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last token ended inside a character."""
+        return bool(self._pending)
+
     def push(self, token_id: int) -> str:
         """Take one token; return the text that became certain, often the token's own."""
         self._pending.append(token_id)

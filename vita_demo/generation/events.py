@@ -3,11 +3,26 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vita_demo.generation.detokenizer import Detokenizer
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import FinishReason, StopSignal, StopStrings
+from vita_demo.metrics import RunStats
+
+
+class Sampled(NamedTuple):
+    """One generated token.
+
+    Attributes:
+        token_id: its id.
+        logprob: its log-probability under the model, before penalties and shaping; None where not asked for.
+        alternatives: (id, log-probability) of the likeliest tokens, best first.
+    """
+
+    token_id: int
+    logprob: float | None = None
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 class Tokenizer(Protocol):
@@ -35,6 +50,8 @@ class TokenEvent:
         text: the text that became certain with it; empty for a state token, a stop token or half a character.
         time_s: the clock when its id was known on the host.
         state: meaning of a state token ("text", "speech" or "noise"); None for all other tokens.
+        logprob: its log-probability, where asked for.
+        alternatives: (id, log-probability) of the likeliest tokens, where asked for.
     """
 
     step: int
@@ -42,6 +59,8 @@ class TokenEvent:
     text: str
     time_s: float
     state: str | None = None
+    logprob: float | None = None
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +71,13 @@ class EndEvent:
         finish_reason: why it ended.
         text: what was held back until now; only an answer that was interrupted has some.
         time_s: the clock.
+        stats: times and rates, where the run was recorded.
     """
 
     finish_reason: FinishReason
     text: str
     time_s: float
+    stats: RunStats | None = None
 
 
 class TextAssembler:
@@ -81,23 +102,23 @@ class TextAssembler:
 
 
 def stream_events(
-    token_ids: Iterable[int],
+    tokens: Iterable[Sampled],
     tokenizer: Tokenizer,
     options: GenerationOptions,
     signal: StopSignal | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[TokenEvent | EndEvent]:
-    """Turn token ids into events, the last of which is an ``EndEvent``.
+    """Turn tokens into events, the last of which is an ``EndEvent``.
 
     Ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (counted from here), a request
-    through ``signal``, or the end of ``token_ids``.
+    through ``signal``, or the end of ``tokens``.
     """
     signal = signal or StopSignal()
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
     assembler = TextAssembler(tokenizer, options.stop_strings)
     stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
     reason: FinishReason | None = None
-    for step, token_id in enumerate(token_ids):
+    for step, (token_id, logprob, alternatives) in enumerate(tokens):
         now = clock()
         state = tokenizer.states.get(token_id) if step == 0 else None
         text = "" if state or token_id in stop_ids else assembler.push(token_id)
@@ -107,7 +128,7 @@ def stream_events(
             reason = "length"
         if reason is not None:
             text += assembler.flush()
-        yield TokenEvent(step, token_id, text, now, state)
+        yield TokenEvent(step, token_id, text, now, state, logprob, alternatives)
         if reason is None and now >= deadline:
             reason = "timeout"
         reason = reason or signal.reason

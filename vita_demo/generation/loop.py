@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vita_demo.generation.events import Sampled
+from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import Sampler
 
 
@@ -22,15 +24,34 @@ class Decoder(Protocol):
         """Read one token [1]; return the next one's logits [1, vocab_size]."""
 
 
-def generate_ids(decoder: Decoder, inputs_embeds: Tensor, sampler: Sampler, max_new_tokens: int) -> Iterator[int]:
-    """Yield ``max_new_tokens`` token ids after the prompt [1, S, D].
+def generate_tokens(
+    decoder: Decoder, inputs_embeds: Tensor, sampler: Sampler, options: GenerationOptions
+) -> Iterator[Sampled]:
+    """Yield ``options.max_new_tokens`` tokens after the prompt [1, S, D].
 
     It knows no stop tokens: whoever reads does, and closes it.  Nothing is computed ahead, so closing wastes nothing.
     """
-    answer = torch.empty(1, max_new_tokens, dtype=torch.long, device=inputs_embeds.device)
-    for step in range(max_new_tokens):
+    count = options.max_new_tokens
+    answer = torch.empty(1, count, dtype=torch.long, device=inputs_embeds.device)
+    for step in range(count):
         # Entered anew for each token: a generator must not leave its consumer in inference mode.
         with torch.inference_mode():
             logits = decoder.prefill(inputs_embeds) if step == 0 else decoder.step(answer[0, step - 1 : step])
             answer[:, step] = sampler(logits, answer[:, :step])
-        yield int(answer[0, step])
+            token_id = int(answer[0, step])
+            sampled = (
+                Sampled(token_id) if options.top_logprobs is None else judge(logits, token_id, options.top_logprobs)
+            )
+        yield sampled
+
+
+def judge(logits: Tensor, token_id: int, top: int) -> Sampled:
+    """Look up the log-probability of ``token_id`` under logits [1, vocab_size], and the ``top`` likeliest tokens."""
+    row = logits[0].float()  # [vocab_size]
+    norm = row.logsumexp(dim=0)
+    logprob = float(row[token_id] - norm)
+    if not top:
+        return Sampled(token_id, logprob)
+    best = row.topk(min(top, len(row)))
+    pairs = zip(best.indices.tolist(), (best.values - norm).tolist(), strict=True)
+    return Sampled(token_id, logprob, tuple(pairs))

@@ -1,11 +1,14 @@
 """How to generate: frozen, checked once, with the names and defaults of transformers' ``generate``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from vita_demo.errors import ConfigError
 
+ENGINES = ("auto", "native", "transformers")
+# Arguments of the original demo's call that change nothing for one answer with a cache.
+_WITHOUT_EFFECT = ("use_cache", "pad_token_id", "attention_mask", "shared_v_pid_stride")
 DEFAULT_STOP_STRINGS = ("<|im_start|>",)
 
 
@@ -24,6 +27,11 @@ class GenerationOptions:
         stop_strings: the answer ends before any of these.
         stop_token_ids: ids that end the answer, beside the tokenizer's own.
         time_limit_s: the answer ends after so many seconds.
+        num_beams: beams of transformers' beam search; 1 is none.
+        top_logprobs: report each token's log-probability and so many likelier ones beside it; None reports none.
+        engine: "native", "transformers", or "auto": native unless an option needs the other.
+        strict_callbacks: a callback's error ends the generation instead of dropping the callback.
+        extra: further options of transformers' ``generate``, which only its engine knows.
 
     Raises:
         ConfigError: when a value is out of range.
@@ -42,6 +50,11 @@ class GenerationOptions:
     stop_strings: tuple[str, ...] = DEFAULT_STOP_STRINGS
     stop_token_ids: tuple[int, ...] = ()
     time_limit_s: float | None = None
+    num_beams: int = 1
+    top_logprobs: int | None = None
+    engine: str = "auto"
+    strict_callbacks: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no generation could follow."""
@@ -55,11 +68,46 @@ class GenerationOptions:
             ("repetition_penalty", self.repetition_penalty > 0, "above 0; 1 is off"),
             ("seed", self.seed is None or 0 <= self.seed < 2**63, "between 0 and 2⁶³ - 1"),
             ("time_limit_s", self.time_limit_s is None or self.time_limit_s > 0, "above 0 seconds"),
+            ("num_beams", self.num_beams >= 1, "at least 1"),
+            ("top_logprobs", self.top_logprobs is None or self.top_logprobs >= 0, "0 or more"),
+            ("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}"),
             ("stop_strings", all(self.stop_strings), "without an empty string, which would stop everywhere"),
         )
         for name, holds, rule in checks:
             if not holds:
                 raise ConfigError(f"{name} {getattr(self, name)!r} must be {rule}")
+
+    @property
+    def needs_transformers(self) -> str:
+        """Name of the first option that only transformers' engine knows; empty when there is none."""
+        return "num_beams" if self.num_beams > 1 else next(iter(self.extra), "")
+
+    @property
+    def uses_transformers(self) -> bool:
+        """Whether transformers' engine generates."""
+        return self.engine == "transformers" or (self.engine == "auto" and bool(self.needs_transformers))
+
+    @classmethod
+    def from_generate(cls, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Self:
+        """Read the keyword arguments of a call of ``generate`` in transformers' style.
+
+        Shapes of the distribution are ignored without ``do_sample``, as there; what is not known here goes to
+        transformers' engine, which knows more.
+        """
+        own = {name: value for name, value in arguments.items() if value is not None and name not in _WITHOUT_EFFECT}
+        if not own.get("do_sample"):
+            own = {name: value for name, value in own.items() if name not in ("temperature", "top_k", "top_p", "min_p")}
+        for theirs, ours in (("max_time", "time_limit_s"), ("eos_token_id", "stop_token_ids")):
+            if theirs in own:
+                own[ours] = own.pop(theirs)
+        if isinstance(own.get("stop_token_ids"), int):
+            own["stop_token_ids"] = (own["stop_token_ids"],)
+        if isinstance(own.get("stop_strings"), str):
+            own["stop_strings"] = (own["stop_strings"],)
+        own["bad_words_ids"] = tuple(tuple(ids) for ids in own.get("bad_words_ids", ()))
+        known = {known.name for known in fields(cls)}
+        extra = {name: own.pop(name) for name in [*own] if name not in known}
+        return cls.resolve(defaults, **own, extra=extra)
 
     @classmethod
     def resolve(cls, defaults: Mapping[str, Any], **explicit: Any) -> Self:
@@ -69,7 +117,7 @@ class GenerationOptions:
         whatever the checkpoint says; its penalties, lengths and shapes of the distribution hold.
         """
         own = {name: value for name, value in explicit.items() if value is not None}
-        names = {field.name for field in fields(cls)} - {"do_sample", "max_new_tokens", "stop_strings"}
+        names = {known.name for known in fields(cls)} - {"do_sample", "max_new_tokens", "stop_strings"}
         shared = {name: value for name, value in defaults.items() if name in names and value is not None}
         end = defaults.get("eos_token_id")
         shared["stop_token_ids"] = tuple(end) if isinstance(end, list) else () if end is None else (end,)

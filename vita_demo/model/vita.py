@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from vita_demo.config import VitaConfig
 from vita_demo.errors import InputError
+from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.language_model import KVCache, LanguageModel
 from vita_demo.model.vision_encoder import VisionEncoder
-from vita_demo.prompt import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 
 
 @dataclass
@@ -49,6 +50,8 @@ class VitaModel(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.audio_encoder = AudioEncoder(config.audio)
         self.language_model = LanguageModel(config.text)
+        # In a tuple, so that torch does not take it for a submodule.
+        self._transformers: tuple[Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -114,6 +117,26 @@ class VitaModel(nn.Module):
             else:
                 pieces.append(self.language_model.embed_tokens(torch.tensor(list(ids), device=self.device)))
         return torch.cat(pieces)[None]  # [1, S, D]
+
+    def generate(
+        self,
+        input_ids: Tensor | Sequence[int],
+        images: Any = None,
+        audios: Any = None,
+        **arguments: Any,
+    ) -> Any:
+        """Generate as the original model's ``generate`` does; see ``vita_demo.generate.generate``."""
+        from vita_demo.generate import generate
+
+        return generate(self, input_ids, images, audios, **arguments)
+
+    def as_transformers(self) -> Any:
+        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors."""
+        if self._transformers is None:
+            from vita_demo.model.transformers_bridge import to_transformers
+
+            self._transformers = (to_transformers(self.language_model),)
+        return self._transformers[0]
 
     def decoder(self, capacity: int) -> Decoder:
         """Begin a generation of at most ``capacity`` positions, prompt and answer together."""

@@ -1,0 +1,172 @@
+"""The functions of the callbacks guide, and helpers that make their inputs from files.
+
+model, tokenizer = load_pretrained("VITA-MLLM/VITA-1.5")
+inputs = prepare_inputs(model, tokenizer, "Describe this image.", image_path="photo.jpg")
+generate_with_callbacks(model, tokenizer, **inputs, callbacks=[ProgressCallback(128)], max_new_tokens=128)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vita_demo.engine import Watch, record, warm_up, watched_events
+from vita_demo.generate import embed_inputs
+from vita_demo.generation.background import BackgroundIterator, pushed
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
+from vita_demo.generation.text_stream import TextStream
+from vita_demo.model.vita import VitaModel
+from vita_demo.model_path import EMBEDDED
+from vita_demo.pipeline import Pipeline
+from vita_demo.preprocess.media import load_media
+from vita_demo.prompt import build_prompt
+from vita_demo.request import Request
+from vita_demo.tokenizer import VitaTokenizer
+
+
+def load_pretrained(
+    model_path: str = EMBEDDED, device: str = "auto", dtype: str = "auto"
+) -> tuple[VitaModel, VitaTokenizer]:
+    """Load a model and its tokenizer; see ``Pipeline.load``."""
+    pipeline = Pipeline.load(model_path, device=device, dtype=dtype)
+    return pipeline.model, pipeline.tokenizer
+
+
+def prepare_inputs(
+    model: VitaModel,
+    tokenizer: VitaTokenizer,
+    question: str = "",
+    *,
+    image_path: str | Path | Sequence[str | Path] = (),
+    video_path: str | Path | None = None,
+    audio_path: str | Path | None = None,
+) -> dict[str, Any]:
+    """Read files and build ``input_ids``, ``images`` and ``audios`` as ``generate`` takes them.
+
+    Returns:
+        ``input_ids`` int64 [1, L] with -200 and -500; ``images`` whitened tiles [N, 3, S, S] or None; ``audios`` the
+        original's dict ("audios" [1, T, mel bins], "lengths", "lengths_for_llm") or None.
+
+    Raises:
+        InputError: when a path does not exist or there is nothing to ask.
+        MediaError: when a file cannot be read.
+    """
+    images = [image_path] if isinstance(image_path, str | Path) else image_path
+    request = Request(
+        question=question,
+        image_paths=tuple(Path(path) for path in images),
+        video_path=None if video_path is None else Path(video_path),
+        audio_path=None if audio_path is None else Path(audio_path),
+    )
+    media = load_media(request, model.config)
+    tiles = 0 if media.tiles is None else -(-len(media.tiles) // model.config.tiles_per_feature)
+    prompt = build_prompt(question, tokenizer.encode, media.modality, tiles, media.fbank is not None)
+    pixel_values = audios = None
+    if media.tiles is not None:
+        pixel_values = model.vision_encoder.normalize(torch.from_numpy(media.tiles).to(model.device))
+    if media.fbank is not None:
+        frames = len(media.fbank)
+        audios = {
+            "audios": torch.from_numpy(media.fbank)[None],
+            "lengths": torch.tensor([frames]),
+            "lengths_for_llm": torch.tensor([model.config.audio.positions(frames)]),
+        }
+    return {"input_ids": torch.tensor([prompt.input_ids]), "images": pixel_values, "audios": audios}
+
+
+def generate_with_streaming(
+    model: VitaModel, tokenizer: Any, input_ids: Any, images: Any = None, audios: Any = None, **arguments: Any
+) -> Tensor:
+    """Print the answer to stdout as it is made; return its ids [1, n]."""
+    printer = TextStream(tokenizer)
+    output_ids = []
+    for event in stream_generation(model, tokenizer, (input_ids, images, audios), arguments):
+        printer.on_finalized_text(event.text, stream_end=isinstance(event, EndEvent))
+        if isinstance(event, TokenEvent):
+            output_ids.append(event.token_id)
+    return torch.tensor([output_ids], dtype=torch.long)
+
+
+def generate_with_callbacks(
+    model: VitaModel,
+    tokenizer: Any,
+    input_ids: Any,
+    images: Any = None,
+    audios: Any = None,
+    callbacks: Sequence[GenerationCallback] = (),
+    max_new_tokens: int = 1024,
+    **arguments: Any,
+) -> Tensor:
+    """Generate with callbacks called for the start, each token and the end; return the ids [1, n]."""
+    arguments["max_new_tokens"] = max_new_tokens
+    events = stream_generation(model, tokenizer, (input_ids, images, audios), arguments, callbacks)
+    output_ids = [event.token_id for event in events if isinstance(event, TokenEvent)]
+    return torch.tensor([output_ids], dtype=torch.long)
+
+
+def generate_with_iterator_streamer(
+    model: VitaModel,
+    tokenizer: Any,
+    input_ids: Any,
+    images: Any = None,
+    audios: Any = None,
+    timeout_s: float | None = None,
+    **arguments: Any,
+) -> BackgroundIterator[str]:
+    """Iterate over the answer's text, which a thread makes; closing the iterator ends the generation.
+
+    Raises:
+        GenerationError: from ``next``, when no text comes for ``timeout_s``.
+    """
+
+    def texts(signal: StopSignal) -> Iterator[str]:
+        for event in stream_generation(model, tokenizer, (input_ids, images, audios), arguments, signal=signal):
+            if event.text:
+                yield event.text
+
+    return BackgroundIterator(pushed(texts), timeout_s)
+
+
+def stream_generation(
+    model: VitaModel,
+    tokenizer: Any,
+    inputs: tuple[Any, Any, Any],
+    arguments: dict[str, Any],
+    callbacks: Sequence[GenerationCallback] = (),
+    signal: StopSignal | None = None,
+) -> Iterator[TokenEvent | EndEvent]:
+    """Generate for (input_ids, images, audios) with the keyword ``arguments`` of ``generate``; yield the events."""
+    options = GenerationOptions.from_generate(model.config.generation_defaults, arguments)
+    warm_up(model, options)
+    recorder = record(model)
+    recorder.begin_model()
+    embeds, ids = embed_inputs(model, *inputs)
+    watch = Watch(recorder, callbacks, signal or StopSignal())
+    yield from watched_events(model, adapt_tokenizer(tokenizer, model), embeds, ids, options, watch)
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    """A tokenizer of transformers with what events need."""
+
+    stop_ids: frozenset[int]
+    states: dict[int, str]
+    decode: Callable[..., str]
+
+
+def adapt_tokenizer(tokenizer: Any, model: VitaModel) -> Any:
+    """Return the tokenizer itself if it is ours, else one of transformers' with its stop and state tokens found."""
+    if isinstance(tokenizer, VitaTokenizer):
+        return tokenizer
+    from vita_demo.state import STATE_TOKENS
+
+    stop_ids = {*model.config.stop_token_ids, tokenizer.eos_token_id} - {None}
+    encoded = {name: tokenizer.encode(token, add_special_tokens=False) for token, name in STATE_TOKENS.items()}
+    states = {ids[0]: name for name, ids in encoded.items() if len(ids) == 1}
+    return _Adapted(frozenset(stop_ids), states, tokenizer.decode)

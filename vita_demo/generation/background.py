@@ -1,0 +1,128 @@
+"""Iterates in a thread, so that generation goes on while its reader is busy.
+
+An exception in the thread is raised in the reader with its own traceback.  Closing, leaving the loop, or a timeout
+ends the generation after its current token and joins the thread.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Generic, Self, TypeVar
+
+from vita_demo.errors import GenerationError
+from vita_demo.generation.stopping import StopSignal
+
+T = TypeVar("T")
+Run = Callable[[StopSignal, Callable[[T], object]], object]
+"""What the thread runs: pushes items into its second argument, and ends soon after the signal asks for it."""
+
+
+def pushed(make: Callable[[StopSignal], Iterable[T]]) -> Run[T]:
+    """Turn an iterable, made in the thread, into what the thread runs."""
+
+    def run(signal: StopSignal, emit: Callable[[T], object]) -> None:
+        for item in make(signal):
+            emit(item)
+
+    return run
+
+
+class _End:
+    """The last thing in a queue."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def _start(run: Run[T], signal: StopSignal, emit: Callable[[T | _End], object]) -> threading.Thread:
+    def target() -> None:
+        error = None
+        try:
+            run(signal, emit)
+        except BaseException as caught:  # noqa: BLE001 - raised again where the items are read
+            error = caught
+        emit(_End(error))
+
+    thread = threading.Thread(target=target, name="vita-demo-generation", daemon=True)
+    thread.start()
+    return thread
+
+
+class BackgroundIterator(Generic[T]):
+    """An iterator whose items are made in a thread; also a context manager.
+
+    Args:
+        run: what the thread runs.
+        timeout_s: the longest wait for one item; None waits for ever.
+
+    Raises:
+        GenerationError: from ``next``, when an item takes longer than ``timeout_s``.
+    """
+
+    def __init__(self, run: Run[T], timeout_s: float | None = None) -> None:
+        self._queue: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._signal = StopSignal()
+        self._timeout_s = timeout_s
+        self._thread = _start(run, self._signal, self._queue.put)
+        self._done = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        if self._done:
+            raise StopIteration
+        try:
+            item = self._queue.get(timeout=self._timeout_s)
+        except queue.Empty:
+            self._signal.request("timeout")
+            self.close()
+            raise GenerationError(f"no text came for {self._timeout_s:g} s; raise the timeout") from None
+        if not isinstance(item, _End):
+            return item
+        self.close()
+        if item.error is not None:
+            raise item.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the generation after its current token and wait for the thread."""
+        self._done = True
+        self._signal.request("cancelled")
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_thread"):
+            self.close()
+
+
+async def iterate_async(run: Run[T], timeout_s: float | None = None) -> AsyncGenerator[T, None]:
+    """Do the same for ``async for``.
+
+    Raises:
+        GenerationError: when an item takes longer than ``timeout_s``.
+    """
+    loop, items = asyncio.get_running_loop(), asyncio.Queue[T | _End]()
+    signal = StopSignal()
+    thread = _start(run, signal, lambda item: loop.call_soon_threadsafe(items.put_nowait, item))
+    try:
+        while True:
+            item = await asyncio.wait_for(items.get(), timeout_s)
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    except TimeoutError:
+        signal.request("timeout")
+        raise GenerationError(f"no text came for {timeout_s:g} s; raise the timeout") from None
+    finally:
+        signal.request("cancelled")
+        await asyncio.to_thread(thread.join)

@@ -1,0 +1,167 @@
+"""Callbacks: who wants to watch or stop a generation, and the rules under which they are called.
+
+Start, then every token in order, then the end, exactly once, whatever happened.  A callback that raises is reported
+by name and dropped, and the answer goes on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.stopping import FinishReason, StopSignal
+from vita_demo.metrics import RunRecorder
+
+logger = logging.getLogger("vita_demo.callbacks")
+
+
+class GenerationControl(Enum):
+    """What ``on_token_generated`` may return to end the answer after the current token."""
+
+    STOP = "stop"
+    CANCEL = "cancelled"
+
+
+class GenerationCallback:
+    """Base class: override what you need, and take ``**kwargs``, which may grow.
+
+    Attributes:
+        top_logprobs: set it to have each event carry its log-probability and so many alternatives.
+    """
+
+    top_logprobs: int | None = None
+
+    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
+        """Learn that a generation begins.
+
+        Args:
+            input_ids: the prompt's ids, with -200 and -500 where pictures and sound are.
+            kwargs: ``prompt_positions`` and ``max_new_tokens``.
+        """
+
+    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> GenerationControl | None:
+        """See one token.
+
+        Args:
+            token_id: its id.
+            token_text: the text that became certain with it; joined over all steps it is the answer.
+            step: its number, from 0.
+            kwargs: ``event``, the whole ``TokenEvent`` with time, state and log-probability.
+
+        Returns:
+            A ``GenerationControl`` to end the answer here, or None.
+        """
+
+    def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Learn that the generation failed; ``on_generation_end`` follows."""
+
+    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+        """Learn that the generation ended.
+
+        Args:
+            output_ids: the generated ids, without the prompt.
+            kwargs: ``finish_reason`` ("stop", "length", "cancelled", "timeout" or "error") and ``stats``, the
+                ``RunStats`` of the run, None after an error.
+        """
+
+
+class CallbackList:
+    """Calls several callbacks by the rules above.
+
+    Args:
+        callbacks: in the order in which they are called.
+        strict: raise a callback's error instead of dropping the callback.
+        report: takes one line about a callback that was dropped.
+    """
+
+    def __init__(
+        self,
+        callbacks: Iterable[GenerationCallback] = (),
+        strict: bool = False,
+        report: Callable[[str], None] = logger.warning,
+    ) -> None:
+        self.active = list(callbacks)
+        self.seconds = 0.0
+        self._strict = strict
+        self._report = report
+        self._ended = False
+
+    def start(self, input_ids: Any, **kwargs: Any) -> None:
+        """Call every ``on_generation_start``."""
+        self._call("on_generation_start", input_ids, **kwargs)
+
+    def token(self, event: TokenEvent) -> GenerationControl | None:
+        """Call every ``on_token_generated``; return the first wish to end."""
+        return self._call("on_token_generated", event.token_id, event.text, event.step, event=event)
+
+    def error(self, error: BaseException) -> None:
+        """Call every ``on_generation_error``."""
+        self._call("on_generation_error", error)
+
+    def end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+        """Call every ``on_generation_end``, the first time only."""
+        if not self._ended:
+            self._ended = True
+            self._call("on_generation_end", output_ids, **kwargs)
+
+    def _call(self, hook: str, *args: Any, **kwargs: Any) -> GenerationControl | None:
+        if not self.active:
+            return None
+        control, start = None, time.perf_counter()
+        for callback in tuple(self.active):
+            try:
+                # Hooks of classes that do not derive from ours may be missing.
+                method = getattr(callback, hook, None)
+                wish = method(*args, **kwargs) if method is not None else None
+            except Exception as error:
+                if self._strict:
+                    raise
+                self.active.remove(callback)
+                name = type(callback).__name__
+                self._report(f"callback {name} raised {type(error).__name__} in {hook} ({error}) and was dropped")
+            else:
+                control = control or (wish if isinstance(wish, GenerationControl) else None)
+        self.seconds += time.perf_counter() - start
+        return control
+
+
+def watch_events(
+    events: Iterator[TokenEvent | EndEvent],
+    callbacks: CallbackList,
+    signal: StopSignal,
+    recorder: RunRecorder,
+    input_ids: Sequence[int],
+    prompt_positions: int,
+) -> Iterator[TokenEvent | EndEvent]:
+    """Pass events on, with callbacks called and times recorded; the end event gets the statistics.
+
+    The end hooks run exactly once: after the last token, after an error, or when the reader closes this.
+    """
+    output_ids: list[int] = []
+    reason: FinishReason = "cancelled"
+    stats = None
+    try:
+        callbacks.start(input_ids, prompt_positions=prompt_positions)
+        recorder.begin_prefill()
+        for event in events:
+            if isinstance(event, TokenEvent):
+                output_ids.append(event.token_id)
+                recorder.token(event.time_s, bool(event.text))
+                control = callbacks.token(event)
+                if control is not None:
+                    signal.request("stop" if control is GenerationControl.STOP else "cancelled")
+                yield event
+            else:
+                reason = event.finish_reason
+                recorder.already("callbacks", callbacks.seconds)
+                stats = recorder.finish(prompt_positions, event.time_s)
+                callbacks.end(output_ids, finish_reason=reason, stats=stats)
+                yield EndEvent(reason, event.text, event.time_s, stats)
+    except Exception as error:
+        reason = "error"
+        callbacks.error(error)
+        raise
+    finally:
+        callbacks.end(output_ids, finish_reason=reason, stats=stats)

@@ -1,0 +1,61 @@
+"""The same weights as a transformers ``Qwen2ForCausalLM``: views of our tensors, no second copy in memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vita_demo.model.language_model import LanguageModel
+
+
+def to_transformers(model: LanguageModel) -> Any:
+    """Build a ``Qwen2ForCausalLM`` on the meta device and give it views of the model's tensors.
+
+    What changes in one changes in the other.  Importing transformers' modelling code takes seconds.
+    """
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
+
+    ours = model.config
+    config = Qwen2Config(
+        vocab_size=ours.vocab_size,
+        hidden_size=ours.hidden_size,
+        intermediate_size=ours.intermediate_size,
+        num_hidden_layers=ours.num_hidden_layers,
+        num_attention_heads=ours.num_attention_heads,
+        num_key_value_heads=ours.num_key_value_heads,
+        max_position_embeddings=ours.max_position_embeddings,
+        rms_norm_eps=ours.rms_norm_eps,
+        tie_word_embeddings=ours.tie_word_embeddings,
+        rope_parameters={"rope_type": "default", "rope_theta": ours.rope_theta},
+        dtype=model.norm.weight.dtype,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    config._attn_implementation = "sdpa"  # noqa: SLF001 - its constructor's argument of that name is not declared
+    with torch.device("meta"):
+        theirs = Qwen2ForCausalLM(config)
+    for name, view in views(model).items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(theirs.get_submodule(owner), leaf, nn.Parameter(view, requires_grad=False))
+    with model.norm.weight.device:
+        theirs.model.rotary_emb = Qwen2RotaryEmbedding(config)
+    return theirs.eval()
+
+
+def views(model: LanguageModel) -> dict[str, Tensor]:
+    """Return the model's tensors under transformers' names, merged matrices as views of their parts."""
+    config = model.config
+    heights = [config.hidden_size, *[config.num_key_value_heads * config.head_dim] * 2]
+    found: dict[str, Tensor] = {}
+    for ours, tensor in model.named_parameters(remove_duplicate=False):
+        name = ours if ours.startswith("lm_head") else f"model.{ours}"
+        if "qkv_proj" in name:
+            parts = zip("qkv", torch.split(tensor.data, heights), strict=True)
+            found |= {name.replace("qkv_proj", f"{kind}_proj"): part for kind, part in parts}
+        elif "gate_up_proj" in name:
+            parts = zip(("gate", "up"), tensor.data.chunk(2), strict=True)
+            found |= {name.replace("gate_up_proj", f"{kind}_proj"): part for kind, part in parts}
+        else:
+            found[name] = tensor.data
+    return found
