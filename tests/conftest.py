@@ -82,7 +82,14 @@ def embedded_pipeline(_own_cache: None):
 @pytest.fixture
 def vita(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """Run the command line in this process."""
+    import logging
+
     from vita_demo.cli import main
+
+    # The command line takes the package's log records over; each test gives them back.
+    logger = logging.getLogger("vita_demo")
+    for name in ("handlers", "propagate", "level"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))
 
     def run(*arguments: object) -> Run:
         monkeypatch.setattr(sys, "argv", ["vita-demo", *map(str, arguments)])

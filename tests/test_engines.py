@@ -38,7 +38,7 @@ def test_every_way_gives_the_golden_tokens(name: str, tiny7_pipeline, reference_
     [
         {"repetition_penalty": 1.3},
         {"min_new_tokens": 20},
-        {"bad_words_ids": ((359,), (5, 694))},
+        {"bad_words_ids": ((536,), (487, 2))},
         {"do_sample": True, "temperature": 0.8},
         {"do_sample": True, "top_k": 5},
         {"do_sample": True, "top_k": 0, "top_p": 0.7},
@@ -77,12 +77,8 @@ def test_the_transformers_engine_holds_no_second_copy(embedded_pipeline) -> None
 
 
 def test_beams_go_to_transformers_by_themselves_and_make_no_rates(
-    embedded_pipeline, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    embedded_pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("logging.getLogger('vita_demo').propagate", True, raising=False)
-    import logging
-
-    monkeypatch.setattr(logging.getLogger("vita_demo"), "propagate", True)
     answer = embedded_pipeline.generate(SCENE, GenerationOptions(max_new_tokens=8, num_beams=3))
     assert len(answer.token_ids) == 8
     assert answer.stats.decode_tps is None

@@ -1,6 +1,7 @@
 """``model.generate`` as users of the original model call it, with its arguments and transformers' streamers."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +95,11 @@ def generate(
     Raises:
         ConfigError: for options that contradict each other or that neither engine knows.
     """
+    with _errors_to(streamer):
+        return _generate(model, (input_ids, images, audios), streamer, arguments)
+
+
+def _generate(model: VitaModel, inputs: tuple[Any, Any, Any], streamer: Any, arguments: dict[str, Any]) -> Any:
     criteria = arguments.pop("stopping_criteria", None) or []
     as_dict = arguments.pop("return_dict_in_generate", False)
     for name in ("output_scores", "output_logits"):
@@ -104,7 +110,7 @@ def generate(
         raise ConfigError(f"num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out")
     warm_up(model, options)
     stop_ids = frozenset((*model.config.stop_token_ids, *options.stop_token_ids))
-    embeds, _ = embed_inputs(model, input_ids, images, audios)
+    embeds, _ = embed_inputs(model, *inputs)
     if any(name.startswith("output_") for name in options.extra):
         from vita_demo.generation.transformers_loop import run_generate
 
@@ -118,20 +124,26 @@ def generate(
 
 def _collect(token_ids: Iterator[int], stop_ids: frozenset[int], criteria: Sequence[Any], streamer: Any) -> list[int]:
     ids: list[int] = []
-    try:
+    if streamer is not None:
+        streamer.put(torch.empty(1, 0, dtype=torch.long))
+    for token_id in token_ids:
+        ids.append(token_id)
         if streamer is not None:
-            streamer.put(torch.empty(1, 0, dtype=torch.long))
-        for token_id in token_ids:
-            ids.append(token_id)
-            if streamer is not None:
-                streamer.put(torch.tensor([token_id]))
-            answer = torch.tensor([ids])
-            if token_id in stop_ids or any(bool(torch.as_tensor(stop(answer, None)).all()) for stop in criteria):
-                break
+            streamer.put(torch.tensor([token_id]))
+        answer = torch.tensor([ids]) if criteria else None
+        if token_id in stop_ids or any(bool(torch.as_tensor(stop(answer, None)).all()) for stop in criteria):
+            break
+    if streamer is not None:
+        streamer.end()
+    return ids
+
+
+@contextmanager
+def _errors_to(streamer: Any) -> Iterator[None]:
+    """Tell a streamer that can be told, so that its reader in another thread does not wait for ever."""
+    try:
+        yield
     except BaseException as error:
         if hasattr(streamer, "fail"):
             streamer.fail(error)
         raise
-    if streamer is not None:
-        streamer.end()
-    return ids

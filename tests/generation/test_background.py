@@ -99,16 +99,26 @@ def test_async_iteration_gives_the_same() -> None:
     assert asyncio.run(collect()) == list(range(100))
 
 
-def test_async_errors_timeouts_and_closing() -> None:
-    async def fails() -> None:
+def test_async_errors_arrive() -> None:
+    async def read() -> None:
         async for _ in iterate_async(pushed(Source(fail_at=2))):
             pass
 
-    async def waits() -> None:
+    with pytest.raises(RuntimeError, match="the thread died"):
+        asyncio.run(read())
+
+
+def test_async_waits_time_out() -> None:
+    async def read() -> None:
         async for _ in iterate_async(pushed(Source(pause_s=0.2)), timeout_s=0.02):
             pass
 
-    async def leaves() -> None:
+    with pytest.raises(GenerationError, match="no text came"):
+        asyncio.run(read())
+
+
+def test_leaving_async_iteration_joins_the_thread() -> None:
+    async def read() -> None:
         items = iterate_async(pushed(Source(pause_s=0.001)))
         async for number in items:
             if number == 3:
@@ -116,11 +126,15 @@ def test_async_errors_timeouts_and_closing() -> None:
         await items.aclose()
         assert generation_threads() == []
 
-    async def is_cancelled() -> None:
-        async def read() -> None:
-            async for _ in iterate_async(pushed(Source(pause_s=0.001))):
-                pass
+    asyncio.run(read())
 
+
+def test_cancelling_the_reading_task_joins_the_thread() -> None:
+    async def read() -> None:
+        async for _ in iterate_async(pushed(Source(pause_s=0.001))):
+            pass
+
+    async def cancel() -> None:
         task = asyncio.create_task(read())
         await asyncio.sleep(0.05)
         task.cancel()
@@ -128,9 +142,4 @@ def test_async_errors_timeouts_and_closing() -> None:
             await task
         assert generation_threads() == []
 
-    with pytest.raises(RuntimeError, match="the thread died"):
-        asyncio.run(fails())
-    with pytest.raises(GenerationError, match="no text came"):
-        asyncio.run(waits())
-    asyncio.run(leaves())
-    asyncio.run(is_cancelled())
+    asyncio.run(cancel())

@@ -137,10 +137,8 @@ def test_hooks_may_be_missing_in_foreign_classes() -> None:
 
 def test_file_holds_the_answer_after_every_token(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    sizes = []
-    for event in run([FileCallback(str(path))], "aé中".encode()[:5]):
-        if isinstance(event, TokenEvent):
-            sizes.append(len(path.read_bytes()))
+    events = run([FileCallback(str(path))], "aé中".encode()[:5])
+    sizes = [len(path.read_bytes()) for event in events if isinstance(event, TokenEvent)]
     assert sizes == [1, 1, 3, 3, 6]
     assert path.read_text() == "aé\ufffd"
 

@@ -4,6 +4,7 @@ It is the independent check of the native loop, and it serves options that the n
 causal language model of transformers.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -93,7 +94,9 @@ def run_generate(
         return torch.full((len(input_ids),), asked, device=input_ids.device)
 
     devices = [inputs_embeds.device] if inputs_embeds.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.inference_mode():
+    with torch.random.fork_rng(devices), torch.inference_mode(), warnings.catch_warnings():
+        # Here as in the native engine, penalties count the answer's tokens only; that need not be said each time.
+        warnings.filterwarnings("ignore", message=".*with `inputs_embeds`", category=UserWarning)
         if options.seed is not None:
             torch.manual_seed(options.seed)
         return model.generate(
