@@ -47,16 +47,17 @@ def write_checkpoint(folder: Path, size_bytes: int) -> None:
 
     settings = Settings.read("embedded")
     shutil.copytree(settings.folder, folder, dirs_exist_ok=True)
-    width = 512
-    layer_bytes = 2 * (width * 2 * width + width * width + 3 * width * 4 * width)
+    audio = settings.config.audio
+    # As wide as the small audio adapter can serve.
+    width = 4 * audio.hidden_size
+    layer_bytes = 2 * 15 * width**2
     text = replace(
         settings.config.text,
         hidden_size=width,
         intermediate_size=4 * width,
         num_hidden_layers=max(1, size_bytes // layer_bytes),
     )
-    audio = replace(settings.config.audio, output_size=width, hidden_size=128)
-    config = replace(settings.config, text=text, audio=audio)
+    config = replace(settings.config, text=text, audio=replace(audio, output_size=width))
     with torch.device("meta"):
         model = VitaModel(config).half()
     save_checkpoint(model.to_empty(device="cpu"), folder)
@@ -64,8 +65,7 @@ def write_checkpoint(folder: Path, size_bytes: int) -> None:
     values.update(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=text.num_hidden_layers)
     (folder / "config.json").write_text(json.dumps(values))
     train = folder / "audio-encoder" / "train.yaml"
-    lines = train.read_text().replace("llm_embed_dim: 64", f"llm_embed_dim: {width}")
-    train.write_text(lines.replace("-dim: 32", "-dim: 128").replace("enc_out_dim: 32", "enc_out_dim: 128"))
+    train.write_text(train.read_text().replace(f"llm_embed_dim: {audio.output_size}", f"llm_embed_dim: {width}"))
 
 
 def measure(size_bytes: int, dtype: str) -> dict[str, float]:

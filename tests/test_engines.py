@@ -38,7 +38,6 @@ def test_every_way_gives_the_golden_tokens(name: str, tiny7_pipeline, reference_
     [
         {"repetition_penalty": 1.3},
         {"min_new_tokens": 20},
-        {"bad_words_ids": ((536,), (487, 2))},
         {"do_sample": True, "temperature": 0.8},
         {"do_sample": True, "top_k": 5},
         {"do_sample": True, "top_k": 0, "top_p": 0.7},
@@ -55,6 +54,18 @@ def test_options_mean_the_same_in_both_engines(values: dict, embedded_pipeline) 
     assert native.token_ids == theirs.token_ids
     plain = embedded_pipeline.generate(SCENE, GenerationOptions(max_new_tokens=48))
     assert native.token_ids != plain.token_ids or "min_new_tokens" in values
+
+
+def test_bad_words_mean_the_same_in_both_engines(embedded_pipeline) -> None:
+    plain = embedded_pipeline.generate(SCENE, GenerationOptions(max_new_tokens=48)).token_ids
+    bad = ((plain[3],), plain[7:9])
+    native, theirs = (
+        embedded_pipeline.generate(SCENE, GenerationOptions(max_new_tokens=48, bad_words_ids=bad, engine=engine))
+        for engine in ("native", "transformers")
+    )
+    assert native.token_ids == theirs.token_ids
+    assert native.token_ids[:3] == plain[:3]
+    assert plain[3] not in native.token_ids
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -60,8 +60,8 @@ def write_settings(folder: Path, vocab_size: int) -> None:
     released = ROOT / "configs" / "vita15"
     first = vocab_size - len(QWEN_SPECIAL) - len(STATE_TOKENS)
     text = json.loads((released / "config.json").read_text())
-    text.update(vocab_size=vocab_size, hidden_size=64, intermediate_size=192, num_hidden_layers=4,
-                num_attention_heads=4, num_key_value_heads=2, max_window_layers=4, mm_hidden_size=128,
+    text.update(vocab_size=vocab_size, hidden_size=192, intermediate_size=512, num_hidden_layers=6,
+                num_attention_heads=6, num_key_value_heads=2, max_window_layers=6, mm_hidden_size=256,
                 image_aspect_ratio="pad", mm_vision_tower="InternViT-300M-448px", mm_audio_encoder="audio-encoder",
                 torch_dtype="float16", bos_token_id=first, eos_token_id=first + 2)  # fmt: skip
     write_json(folder / "config.json", text)
@@ -69,15 +69,15 @@ def write_settings(folder: Path, vocab_size: int) -> None:
     for part in (vision, audio):
         shutil.copytree(released / part.name, part, dirs_exist_ok=True)
     small = json.loads((vision / "config.json").read_text())
-    small.update(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=112)
+    small.update(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, image_size=112)
     write_json(vision / "config.json", small)
     pixels = json.loads((vision / "preprocessor_config.json").read_text())
     pixels.update(crop_size=112, size=112)
     write_json(vision / "preprocessor_config.json", pixels)
     train = (audio / "train.yaml").read_text()
     for key, old, new in (
-        ("output-dim", 1024, 32), ("attention-dim", 1024, 32), ("input-dim", 1024, 32), ("enc_out_dim", 1024, 32),
-        ("attention-heads", 16, 2), ("linear-units", 4096, 64), ("num-blocks", 24, 2), ("llm_embed_dim", 3584, 64),
+        ("output-dim", 1024, 64), ("attention-dim", 1024, 64), ("input-dim", 1024, 64), ("enc_out_dim", 1024, 64),
+        ("attention-heads", 16, 2), ("linear-units", 4096, 128), ("num-blocks", 24, 2), ("llm_embed_dim", 3584, 192),
     ):  # fmt: skip
         train = train.replace(f"{key}: {old}", f"{key}: {new}")
     (audio / "train.yaml").write_text(train.replace("dither: 1.0", "dither: 0.0"))

@@ -83,9 +83,14 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
 def current_memory_bytes() -> tuple[int, int]:
     """Return the process's resident set, if known, and the bytes allocated on all CUDA devices."""
-    gpu = sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
-    statm = Path("/proc/self/statm")
-    host = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+    gpu = 0
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gpu = sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - looked at while tokens are made
+            host = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        host = 0
     return host, gpu
 
 

@@ -99,11 +99,11 @@ def test_a_wide_projector_means_framecat(copy: Path) -> None:
         (lambda t: t.update(extra=torch.zeros(1)), "extra is unexpected"),
         (
             lambda t: t.update({"model.norm.weight": torch.zeros(5)}),
-            r"model.norm.weight has shape \[5\] instead of \[64\]",
+            r"model.norm.weight has shape \[5\] instead of \[192\]",
         ),
         (
-            lambda t: t.update({"model.layers.0.self_attn.k_proj.weight": torch.zeros(31, 64)}),
-            r"k_proj.weight has shape \[31, 64\] instead of \[32, 64\]",
+            lambda t: t.update({"model.layers.0.self_attn.k_proj.weight": torch.zeros(31, 192)}),
+            r"k_proj.weight has shape \[31, 192\] instead of \[64, 192\]",
         ),
     ],
 )

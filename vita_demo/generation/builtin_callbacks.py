@@ -29,7 +29,7 @@ class LoggingCallback(GenerationCallback):
         level: "debug", "info", "warning" or "error".
     """
 
-    def __init__(self, tokenizer: Decodes | None = None, every: int = 10, level: str = "info") -> None:
+    def __init__(self, tokenizer: Decodes | None = None, every: int = 50, level: str = "info") -> None:
         self.tokenizer = tokenizer
         self.every = max(1, every)
         self.level = logging.getLevelNamesMapping()[level.upper()]
@@ -150,7 +150,7 @@ class MemoryCallback(GenerationCallback):
         peak_bytes: largest host and device bytes seen.
     """
 
-    def __init__(self, every: int = 50) -> None:
+    def __init__(self, every: int = 100) -> None:
         self.every = max(1, every)
         self.samples: list[tuple[int, int, int]] = []
 
@@ -184,7 +184,7 @@ class MemoryCallback(GenerationCallback):
 
 
 class FileCallback(GenerationCallback):
-    """Writes the answer to a file, flushed token by token, so that a crash loses nothing.
+    """Writes the answer to a file, token by token, so that a crash loses nothing.
 
     Args:
         path: the file; an older one is replaced.
@@ -192,22 +192,22 @@ class FileCallback(GenerationCallback):
 
     def __init__(self, path: str = "answer.txt") -> None:
         self.path = Path(path)
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Open the file."""
-        self._file = self.path.open("w", encoding="utf-8")
+        self._file = self.path.open("wb", buffering=0)
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
-        """Write the text at once."""
+        """Write the text at once: no buffer holds it back."""
         if token_text and self._file is not None:
             with _closed_on_error(self._file):
-                self._file.write(token_text)
-                self._file.flush()
+                self._file.write(token_text.encode("utf-8", errors="replace"))
 
     def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
         """Close the file."""
-        _close(self._file)
+        if self._file is not None:
+            self._file.close()
 
 
 class TraceCallback(GenerationCallback):
@@ -223,35 +223,52 @@ class TraceCallback(GenerationCallback):
         self.top_logprobs = top
         self._file: IO[str] | None = None
         self._start = 0.0
+        self._events: list[TokenEvent] = []
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Open the file and start the clock."""
         self._file = self.path.open("w", encoding="utf-8")
+        self._events = []
         self._start = time.perf_counter()
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
-        """Write one line."""
+        """Keep the token, and write what was kept once in a while: in one go that costs a third."""
         event = kwargs.get("event") or TokenEvent(step, token_id, token_text, time.perf_counter())
-        line = {"step": step, "id": token_id, "text": token_text, "time_s": round(event.time_s - self._start, 6),
-                "logprob": event.logprob}  # fmt: skip
-        if self.top_logprobs:
-            line["alternatives"] = [{"id": other, "logprob": logprob} for other, logprob in event.alternatives]
-        if self._file is not None:
-            with _closed_on_error(self._file):
-                self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._events.append(event)
+        if len(self._events) == _TRACE_BLOCK:
+            self._write()
 
     def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        """Close the file."""
-        _close(self._file)
+        """Write the rest and close the file."""
+        self._write()
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self) -> None:
+        events, self._events = self._events, []
+        if self._file is not None:
+            with _closed_on_error(self._file):
+                self._file.writelines(map(self._line, events))
+                self._file.flush()
+
+    def _line(self, event: TokenEvent) -> str:
+        # Put together by hand: that takes a quarter of the time of encoding a dict.
+        logprob = "null" if event.logprob is None else f"{event.logprob:.6f}"
+        line = (
+            f'{{"step": {event.step}, "id": {event.token_id}, "text": {_encode(event.text)}, '
+            f'"time_s": {event.time_s - self._start:.6f}, "logprob": {logprob}'
+        )
+        if self.top_logprobs:
+            line += f', "alternatives": {_encode([{"id": id_, "logprob": lp} for id_, lp in event.alternatives])}'
+        return line + "}\n"
 
 
-def _close(file: IO[str] | None) -> None:
-    if file is not None:
-        file.close()
+_TRACE_BLOCK = 64
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @contextmanager
-def _closed_on_error(file: IO[str]) -> Iterator[None]:
+def _closed_on_error(file: IO[Any]) -> Iterator[None]:
     """Close the file when a write fails, a full disk say: the callback is then dropped and gets no other chance."""
     try:
         yield

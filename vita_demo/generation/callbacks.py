@@ -6,7 +6,7 @@ by name and dropped, and the answer goes on.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -78,12 +78,12 @@ class CallbackList:
 
     def __init__(
         self,
-        callbacks: Iterable[GenerationCallback] = (),
+        callbacks: Sequence[GenerationCallback] = (),
         strict: bool = False,
         report: Callable[[str], None] = logger.warning,
     ) -> None:
-        self.active = list(callbacks)
         self.seconds = 0.0
+        self._hooks = {hook: _implemented(callbacks, hook) for hook in _HOOKS}
         self._strict = strict
         self._report = report
         self._ended = False
@@ -107,24 +107,41 @@ class CallbackList:
             self._call("on_generation_end", output_ids, **kwargs)
 
     def _call(self, hook: str, *args: Any, **kwargs: Any) -> GenerationControl | None:
-        if not self.active:
+        methods = self._hooks[hook]
+        if not methods:
             return None
         control, start = None, time.perf_counter()
-        for callback in tuple(self.active):
+        for callback, method in methods:
             try:
-                # Hooks of classes that do not derive from ours may be missing.
-                method = getattr(callback, hook, None)
-                wish = method(*args, **kwargs) if method is not None else None
+                wish = method(*args, **kwargs)
             except Exception as error:
                 if self._strict:
                     raise
-                self.active.remove(callback)
-                name = type(callback).__name__
-                self._report(f"callback {name} raised {type(error).__name__} in {hook} ({error}) and was dropped")
+                self._drop(callback, hook, error)
             else:
                 control = control or (wish if isinstance(wish, GenerationControl) else None)
         self.seconds += time.perf_counter() - start
         return control
+
+    def _drop(self, callback: GenerationCallback, hook: str, error: Exception) -> None:
+        kept = {name: [pair for pair in pairs if pair[0] is not callback] for name, pairs in self._hooks.items()}
+        self._hooks = kept
+        name = type(callback).__name__
+        self._report(f"callback {name} raised {type(error).__name__} in {hook} ({error}) and was dropped")
+
+
+_HOOKS = ("on_generation_start", "on_token_generated", "on_generation_error", "on_generation_end")
+
+
+def _implemented(
+    callbacks: Sequence[GenerationCallback], hook: str
+) -> list[tuple[GenerationCallback, Callable[..., Any]]]:
+    """Find the callbacks that do something in ``hook``; classes that do not derive from ours may lack it."""
+    found = [(callback, getattr(callback, hook, None)) for callback in callbacks]
+    empty = getattr(GenerationCallback, hook)
+    return [
+        (callback, method) for callback, method in found if method and getattr(method, "__func__", None) is not empty
+    ]
 
 
 def watch_events(

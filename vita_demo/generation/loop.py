@@ -47,11 +47,9 @@ def generate_tokens(
 
 def judge(logits: Tensor, token_id: int, top: int) -> Sampled:
     """Look up the log-probability of ``token_id`` under logits [1, vocab_size], and the ``top`` likeliest tokens."""
-    row = logits[0].float()  # [vocab_size]
-    norm = row.logsumexp(dim=0)
-    logprob = float(row[token_id] - norm)
+    logprobs = logits[0].float().log_softmax(dim=0)  # [vocab_size]
+    logprob = float(logprobs[token_id])
     if not top:
         return Sampled(token_id, logprob)
-    best = row.topk(min(top, len(row)))
-    pairs = zip(best.indices.tolist(), (best.values - norm).tolist(), strict=True)
-    return Sampled(token_id, logprob, tuple(pairs))
+    best = logprobs.topk(min(top, len(logprobs)))
+    return Sampled(token_id, logprob, tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))

@@ -1,7 +1,7 @@
 """Streamers for any ``generate``, this package's or transformers'.  Importing this imports transformers."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Self
@@ -83,7 +83,7 @@ class CallbackStreamer(BaseStreamer):
             model.generate(**inputs, streamer=streamer, stopping_criteria=streamer.stopping_criteria)
     """
 
-    def __init__(self, tokenizer: Any, callbacks: Iterable[GenerationCallback], strict: bool = False) -> None:
+    def __init__(self, tokenizer: Any, callbacks: Sequence[GenerationCallback], strict: bool = False) -> None:
         self._detokenizer = Detokenizer(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
         self._callbacks = CallbackList(callbacks, strict)
         self._signal = StopSignal()
