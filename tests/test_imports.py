@@ -50,10 +50,10 @@ def offenders(paths: list[Path], *forbidden: str, top_level_only: bool = False) 
         (files("prompt.py"), ("vita_demo.preprocess", "vita_demo.model.", "vita_demo.generation")),
         (files("model/"), ("vita_demo.preprocess", "vita_demo.prompt", "vita_demo.generation.", "vita_demo.pipeline")),
         (files("generation"), ("vita_demo.model.", "vita_demo.pipeline", "vita_demo.preprocess")),
-        (files("console.py"), ("vita_demo.model.", "vita_demo.pipeline")),
-        ([path for path in MODULES if path.name != "console.py"], ("rich",)),
-        ([path for path in MODULES if path.name != "cli.py"], ("click",)),
-        ([path for path in MODULES if path.name not in ("cli.py", "__main__.py")], ("vita_demo.cli",)),
+        (files("console/"), ("vita_demo.model.", "vita_demo.pipeline")),
+        ([path for path in MODULES if path.parent.name != "console"], ("rich",)),
+        ([path for path in MODULES if path.parent.name != "cli"], ("click",)),
+        ([path for path in MODULES if path.parent.name != "cli" and path.name != "__main__.py"], ("vita_demo.cli",)),
     ],
 )
 def test_modules_import_only_what_the_rule_allows(paths: list[Path], forbidden: tuple[str, ...]) -> None:
@@ -62,7 +62,7 @@ def test_modules_import_only_what_the_rule_allows(paths: list[Path], forbidden: 
 
 
 def test_the_light_modules_import_no_torch_at_module_level() -> None:
-    light = files("cli.py", "request.py", "prompt.py", "metrics.py", "console.py", "config.py", "settings.py")
+    light = files("cli/", "request.py", "prompt.py", "metrics.py", "console/", "config.py", "settings.py")
     light += files(
         "demo.py", "generation/events.py", "generation/callback", "generation/builtin", "generation/options.py"
     )

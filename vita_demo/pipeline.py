@@ -246,12 +246,15 @@ class Pipeline:
         options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
         ids, embeds = inputs.prompt.input_ids, inputs.inputs_embeds
         tokens: list[TokenEvent] = []
+        end: EndEvent | None = None
         for event in watched_events(self.model, self.tokenizer, embeds, ids, options, watch):
-            yield event
             if isinstance(event, TokenEvent):
                 tokens.append(event)
             else:
-                yield Answer.of(inputs, tokens, event)
+                end = event
+            yield event
+        if end is not None:
+            yield Answer.of(inputs, tokens, end)
 
     def astream(
         self,

@@ -88,7 +88,7 @@ class ProgressCallback(GenerationCallback):
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Begin the bar."""
         if self._display is None:
-            from vita_demo.console import TokenProgress
+            from vita_demo.console.token_progress import TokenProgress
 
             self._display = TokenProgress()
         self._display.start(self.max_tokens or kwargs.get("max_new_tokens") or 0)

@@ -154,7 +154,7 @@ def watch_events(
 ) -> Iterator[TokenEvent | EndEvent]:
     """Pass events on, with callbacks called and times recorded; the end event gets the statistics.
 
-    The end hooks run exactly once: after the last token, after an error, or when the reader closes this.
+    The end hooks run exactly once: after the end event is read, after an error, or when the reader closes this.
     """
     output_ids: list[int] = []
     reason: FinishReason = "cancelled"
@@ -174,7 +174,6 @@ def watch_events(
                 reason = event.finish_reason
                 recorder.already("callbacks", callbacks.seconds)
                 stats = recorder.finish(prompt_positions, event.time_s)
-                callbacks.end(output_ids, finish_reason=reason, stats=stats)
                 yield EndEvent(reason, event.text, event.time_s, stats)
     except Exception as error:
         reason = "error"

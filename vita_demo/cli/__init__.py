@@ -1,0 +1,55 @@
+"""The command line.  The only package that imports click; torch is imported after the arguments are checked."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from vita_demo import __version__
+from vita_demo.cli.callbacks import callbacks
+from vita_demo.cli.options import SETTINGS
+from vita_demo.cli.run import run
+from vita_demo.console import Console
+from vita_demo.errors import VitaDemoError
+
+COMMANDS = (run, callbacks)
+
+
+class DefaultGroup(click.Group):
+    """A group whose first command needs no name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command's name in front of flags that are not the group's own."""
+        if not args or (args[0] not in self.commands and args[0] != "--version"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultGroup, context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="vita-demo")
+def cli() -> None:
+    """Run and watch VITA-1.5."""
+
+
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; errors are one line on stderr, exit codes 0, 1, 2 and 130."""
+    debug = "--debug" in sys.argv
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except VitaDemoError as error:
+        if debug:
+            raise
+        Console().error(str(error))
+        sys.exit(error.exit_code)
+    sys.exit(0)

@@ -1,0 +1,161 @@
+"""The flags, in groups that commands share, and what they become."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from vita_demo.errors import InputError
+from vita_demo.model_path import EMBEDDED
+from vita_demo.prompt import MODEL_TYPE
+from vita_demo.request import Request
+
+if TYPE_CHECKING:
+    from vita_demo.generation.options import GenerationOptions
+    from vita_demo.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "auto_envvar_prefix": "VITA_DEMO",
+    "token_normalize_func": lambda name: name.replace("-", "_"),
+    "max_content_width": 110,
+}
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its flags by purpose."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group, in the order in which they were given."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option_group(title: str, *options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator out of several options, which help shows under ``title``."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+            command.__click_params__[-1].group = title  # type: ignore[attr-defined]
+        return command
+
+    return add
+
+
+media_options = option_group(
+    "What is asked",
+    click.option("--question", default="", help="What to ask. May be left out when --audio_path asks it."),
+    click.option("--image_path", type=FILE, multiple=True, help="A picture; may be given several times."),
+    click.option("--video_path", type=FILE, help="A video, or a folder of pictures as its frames."),
+    click.option("--audio_path", type=FILE, help="A sound file, or a video whose sound track is heard."),
+    click.option("--fps", default=1.0, show_default=True, help="Video frames sampled per second."),
+    click.option("--max_frames", default=16, show_default=True, help="At most so many video frames."),
+    click.option("--start", type=float, help="Where in the video to start, in seconds."),
+    click.option("--end", type=float, help="Where in the video to end, in seconds."),
+    click.option("--frameCat", "frame_cat", is_flag=True, help="For checkpoints that join five frames."),
+)
+
+model_options = option_group(
+    "Model",
+    click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id."),
+    click.option("--model_base", help="Not supported: merge LoRA weights first."),
+    click.option("--model_type", default=MODEL_TYPE, show_default=True, help="Only this one."),
+    click.option("--conv_mode", default=MODEL_TYPE, show_default=True, help="Only this one."),
+    click.option("--vision_tower", type=FILE, help="Folder of the vision encoder's settings."),
+    click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+)
+
+generation_options = option_group(
+    "Generation",
+    click.option("--max_new_tokens", type=int, help="At most so many tokens (1024)."),
+    click.option("--do_sample", is_flag=True, default=None, help="Draw tokens instead of taking the likeliest."),
+    click.option("--temperature", type=float, help="Above 0 draws tokens; 0 is greedy, the default."),
+    click.option("--top_k", type=int, help="Draw from the k likeliest tokens; 0 is all."),
+    click.option("--top_p", type=float, help="Draw from the likeliest tokens that sum up to p."),
+    click.option("--min_p", type=float, help="Drop tokens less likely than this share of the likeliest."),
+    click.option("--repetition_penalty", type=float, help="Above 1 avoids tokens already in the answer."),
+    click.option("--min_new_tokens", type=int, help="No end before so many tokens."),
+    click.option("--num_beams", type=int, help="Beam search, by transformers' engine; cannot stream."),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "native", "transformers"]),
+        default="auto",
+        show_default=True,
+        help="Who generates.",
+    ),
+    click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
+    click.option("--seed", type=int, help="Make random draws repeatable."),
+    click.option("--stop_string", "stop_strings", multiple=True, help="End before this text; repeatable."),
+)
+
+output_options = option_group(
+    "Watching and printing",
+    click.option("--streaming", is_flag=True, help="Print the answer as it is made."),
+    click.option("--enable_callbacks", is_flag=True, help="Call callbacks: progress and performance."),
+    click.option(
+        "--callback",
+        multiple=True,
+        metavar="NAME[:KEY=VALUE,…]",
+        help="Call this callback; repeatable. See vita-demo callbacks.",
+    ),
+    click.option("--strict_callbacks", is_flag=True, help="Let a callback's error end the answer."),
+    click.option("--show_state", is_flag=True, help="Print the model's state token before the answer."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+
+def make_request(flags: dict[str, Any]) -> Request:
+    """Build the request out of the flags."""
+    return Request(
+        question=flags["question"],
+        image_paths=flags["image_path"],
+        video_path=flags["video_path"],
+        audio_path=flags["audio_path"],
+        fps=flags["fps"],
+        max_frames=flags["max_frames"],
+        start_s=flags["start"],
+        end_s=flags["end"],
+        frame_cat=flags["frame_cat"],
+    )
+
+
+def check_model_type(flags: dict[str, Any]) -> None:
+    """Refuse the models of the original demo that are not VITA-1.5.
+
+    Raises:
+        InputError: naming the flag to give instead.
+    """
+    if flags["model_base"]:
+        raise InputError(
+            f"--model_base {flags['model_base']}: LoRA weights must be merged first; give the result as --model_path"
+        )
+    for flag in ("model_type", "conv_mode"):
+        if flags[flag] != MODEL_TYPE:
+            raise InputError(
+                f"--{flag} {flags[flag]}: this demo runs VITA-1.5 only; give --{flag} {MODEL_TYPE} or leave it out"
+            )
+
+
+def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOptions":
+    """Combine the flags with the checkpoint's defaults."""
+    from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
+
+    names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+             "min_new_tokens", "num_beams", "engine", "time_limit_s", "strict_callbacks", "seed")  # fmt: skip
+    stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
+    explicit = {name: flags[name] for name in names}
+    return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)

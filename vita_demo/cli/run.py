@@ -1,0 +1,41 @@
+"""The default command: ask, and watch the answer."""
+
+from typing import Any
+
+import click
+
+from vita_demo.cli.options import (
+    SETTINGS,
+    GroupedCommand,
+    check_model_type,
+    generation_options,
+    make_options,
+    make_request,
+    media_options,
+    model_options,
+    output_options,
+)
+from vita_demo.console import Console
+from vita_demo.model_path import EMBEDDED, NOTICE
+
+
+@click.command(cls=GroupedCommand, context_settings=SETTINGS)
+@media_options
+@model_options
+@generation_options
+@output_options
+def run(**flags: Any) -> None:
+    """Ask VITA-1.5 about a picture, a video or a voice, and watch it answer.
+
+    Without --model_path a miniature runs that ships with the package.  `vita-demo callbacks` lists the callbacks.
+    """
+    request = make_request(flags)
+    check_model_type(flags)
+    console = Console()
+    console.handle_logs()
+    if flags["model_path"] == EMBEDDED:
+        console.warn(NOTICE)
+
+    from vita_demo.demo import Demo
+
+    Demo(flags, console).run(request, lambda settings: make_options(flags, settings))
