@@ -1,33 +1,34 @@
-"""What the command line does with a request: load, generate, print.
+"""What the command line does with a request: load, generate, write."""
 
-stdout gets the answer and nothing else.
-"""
-
-import json
 import signal as signals
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
+from vita_demo.answer_writer import AnswerWriter
 from vita_demo.console import Console
-from vita_demo.errors import ConfigError
-from vita_demo.generation.builtin_callbacks import PerformanceCallback
+from vita_demo.console.run_panel import RunSummary
+from vita_demo.console.stage_display import StageDisplay
+from vita_demo.console.token_progress import TokenProgress
+from vita_demo.errors import ConfigError, InputError
 from vita_demo.generation.callback_registry import DEFAULT, make_callback
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import EndEvent, TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
-from vita_demo.generation.text_stream import TextStream
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
+from vita_demo.saved_run import SavedRun
 from vita_demo.settings import Settings
-from vita_demo.state import STATE_TOKENS
 
 if TYPE_CHECKING:
     from vita_demo.pipeline import Answer, Pipeline
+
+MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype")
 
 
 class Demo:
@@ -41,86 +42,136 @@ class Demo:
     def __init__(self, flags: dict[str, Any], console: Console) -> None:
         self.flags = flags
         self.console = console
+        self.form = _form(flags)
+        self.status_line = console.status_line() if self.form == "live" else None
 
-    def run(self, request: Request, make_options: Callable[[Settings], GenerationOptions]) -> None:
-        """Answer ``request``.
+    def run(self, request: Request, make_options: Callable[[Settings], GenerationOptions]) -> "Answer":
+        """Answer ``request``, write the answer to stdout and how it went to stderr.
 
         Raises:
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
         flags = self.flags
         settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
-        options = make_options(settings)
-        if options.num_beams > 1 and flags["streaming"]:
-            raise ConfigError(
-                f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
-            )
+        options = self._check(make_options(settings))
         callbacks = self._callbacks(settings, options)
-        pipeline, media = self._load(request, settings)
-        for note in media.notes:
-            self.console.note(note)
-        with interruptible() as signal:
-            events = pipeline.stream(request, options, callbacks=callbacks, signal=signal, media=media)
-            answer = self._answer(pipeline, events)
+        with self.console.stages() as stages:
+            pipeline, media = self._load(request, settings, stages)
+            self._tell(pipeline, media)
+            pipeline.on_stage = lambda stage: stages.show(_describe(stage, media))
+            with interruptible() as signal:
+                watchers = [_FirstToken(stages.stop), *callbacks]
+                events = pipeline.stream(request, options, callbacks=watchers, signal=signal, media=media)
+                answer = self._write(pipeline, events, request, options)
         trained = settings.config.trained_positions
         if answer.prompt_tokens > trained:
             self.console.warn(
                 f"the prompt took {answer.prompt_tokens:,} positions; the model was trained with up to {trained:,}"
             )
-        told = any(isinstance(callback, PerformanceCallback) for callback in callbacks)
-        self.console.summary(None if told else answer.stats, answer.finish_reason, answer.state)
+        self.console.summary(
+            RunSummary(answer.stats, answer.finish_reason, answer.state, answer.image_tokens, answer.audio_tokens)
+        )
+        return answer
+
+    def _check(self, options: GenerationOptions) -> GenerationOptions:
+        if options.num_beams > 1 and self.form == "live":
+            raise ConfigError(
+                f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
+            )
+        if self.flags["save_run"] is not None and options.do_sample and options.seed is None:
+            return replace(options, seed=randbits(32))
+        return options
 
     def _callbacks(self, settings: Settings, options: GenerationOptions) -> list[GenerationCallback]:
         specs = self.flags["callback"] or (DEFAULT if self.flags["enable_callbacks"] else ())
-        given = {"tokenizer": settings.tokenizer, "max_tokens": options.max_new_tokens}
+        given = {
+            "tokenizer": settings.tokenizer,
+            "max_tokens": options.max_new_tokens,
+            "display": TokenProgress(self.status_line, self.console.live),
+        }
         return [make_callback(spec, given) for spec in specs]
 
-    def _load(self, request: Request, settings: Settings) -> "tuple[Pipeline, Media]":
+    def _load(self, request: Request, settings: Settings, stages: StageDisplay) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
         with ThreadPoolExecutor(1) as pool:
             media = pool.submit(load_media, request, settings.config)
-            return self._load_weights(settings, media), media.result()
+            return self._load_weights(settings, media, stages), media.result()
 
-    def _load_weights(self, settings: Settings, media: "Future[Media]") -> "Pipeline":
+    def _load_weights(self, settings: Settings, media: "Future[Media]", stages: StageDisplay) -> "Pipeline":
+        stages.show("importing torch")
         from vita_demo.pipeline import Pipeline
 
-        with self.console.loading() as show:
+        def progress(done: int, total: int) -> None:
+            if media.done():
+                media.result()
+            stages.loading(done, total)
 
-            def progress(done: int, total: int) -> None:
-                if media.done():
-                    media.result()
-                show(done, total)
+        return Pipeline.load(settings, device=self.flags["device"], dtype=self.flags["dtype"], progress=progress)
 
-            return Pipeline.load(settings, device=self.flags["device"], dtype=self.flags["dtype"], progress=progress)
+    def _tell(self, pipeline: "Pipeline", media: Media) -> None:
+        """Say what of the media is used, and, if asked, what answers."""
+        for note in media.notes:
+            self.console.note(note)
+        settings, model = pipeline.settings, pipeline.model
+        for note in settings.config.settings_notes:
+            self.console.detail(note)
+        self.console.detail(f"model {settings.folder}, {model.dtype} on {model.device}, in {pipeline.load_s:.2f} s")
 
-    def _answer(self, pipeline: "Pipeline", events: "Iterator[TokenEvent | EndEvent | Answer]") -> "Answer":
+    def _write(
+        self,
+        pipeline: "Pipeline",
+        events: "Iterator[TokenEvent | EndEvent | Answer]",
+        request: Request,
+        options: GenerationOptions,
+    ) -> "Answer":
+        """Write the answer as it comes, and save the run if asked."""
         from vita_demo.pipeline import Answer
-        from vita_demo.report import report
 
-        live = self.flags["streaming"] and not self.flags["as_json"]
-        printer = TextStream(pipeline.tokenizer)
+        writer = AnswerWriter(self.form, self.flags["show_state"], self.status_line)
+        kept: list[TokenEvent | EndEvent] = []
         for event in events:
             if isinstance(event, Answer):
                 answer = event
-            elif live:
-                printer.on_finalized_text(self._symbol(event) + event.text, stream_end=isinstance(event, EndEvent))
-        if self.flags["as_json"]:
-            print_line(json.dumps(report(answer, pipeline), ensure_ascii=False))
-        elif not live:
-            print_line(self._symbol(answer) + answer.text)
+            else:
+                kept.append(event)
+                writer.event(event)
+        writer.answer(answer, pipeline)
+        if self.flags["save_run"] is not None:
+            from vita_demo.report import report
+
+            model = {name: self.flags[name] for name in MODEL_FLAGS}
+            SavedRun(request, options, model, report(answer, pipeline)).save(self.flags["save_run"], kept)
         return answer
 
-    def _symbol(self, event: "TokenEvent | EndEvent | Answer") -> str:
-        """Return the state token of an event or answer, where the user wants to see it."""
-        state = getattr(event, "state", None)
-        shown = (symbol for symbol, meaning in STATE_TOKENS.items() if meaning == state)
-        return next(shown, "") if self.flags["show_state"] else ""
+
+class _FirstToken(GenerationCallback):
+    """Calls something when the first token is there."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:  # noqa: ARG002
+        """Call it once."""
+        if step == 0:
+            self._then()
 
 
-def print_line(text: str) -> None:
-    """Write the whole answer to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _form(flags: dict[str, Any]) -> str:
+    asked = [form for form in ("jsonl", "json", "markdown") if flags[f"as_{form}"]]
+    if len(asked) > 1:
+        raise InputError(f"--{asked[0]} and --{asked[1]} were both given; choose one form of the answer")
+    return asked[0] if asked else "live" if flags["streaming"] else "text"
+
+
+def _describe(stage: str, media: Media) -> str:
+    tiles = 0 if media.tiles is None else len(media.tiles)
+    frames = 0 if media.fbank is None else len(media.fbank)
+    return {
+        "media": "reading the media",
+        "vision": f"looking at {tiles} {'frames' if media.frames else 'tiles'}",
+        "audio": f"listening to {frames:,} frames of sound",
+        "prefill": "reading the prompt",
+    }.get(stage, stage)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Chooses the engine that makes the tokens, and turns its tokens into watched events."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -29,10 +29,12 @@ class Watch:
     signal: StopSignal = field(default_factory=StopSignal)
 
 
-def record(model: VitaModel) -> RunRecorder:
+def record(model: VitaModel, on_stage: Callable[[str], None] = lambda _: None) -> RunRecorder:
     """Begin the record of a run on the model's device; t₀ is now."""
     return RunRecorder(
-        synchronize=synchronizer(model.device), peak_memory_bytes=lambda: peak_memory_bytes(model.device)
+        synchronize=synchronizer(model.device),
+        peak_memory_bytes=lambda: peak_memory_bytes(model.device),
+        on_stage=on_stage,
     )
 
 

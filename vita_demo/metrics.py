@@ -103,6 +103,7 @@ class RunRecorder:
         clock: monotonic seconds.
         synchronize: waits for the device, so that a stage ends when its work does.
         peak_memory_bytes: tells the peak, asked once at the end.
+        on_stage: learns the name of each stage when it begins.
 
     Attributes:
         stages: seconds by stage.
@@ -114,12 +115,14 @@ class RunRecorder:
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], None] = lambda: None,
         peak_memory_bytes: Callable[[], int | None] = lambda: None,
+        on_stage: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.clock = clock
         self.stages: dict[str, float] = {}
         self.tokens_timed = True
         self._synchronize = synchronize
         self._peak_memory_bytes = peak_memory_bytes
+        self._on_stage = on_stage
         self._t0 = clock()
         self._model_start: float | None = None
         self._prefill_start: float | None = None
@@ -135,6 +138,7 @@ class RunRecorder:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure what happens inside."""
+        self._on_stage(name)
         start = self.clock()
         yield
         self._synchronize()
@@ -146,6 +150,7 @@ class RunRecorder:
 
     def begin_prefill(self) -> None:
         """Mark the start of prefill, which ends with the first token."""
+        self._on_stage("prefill")
         self._prefill_start = self.clock()
 
     def token(self, time_s: float, has_text: bool) -> None:

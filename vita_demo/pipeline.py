@@ -107,12 +107,14 @@ class Pipeline:
         model: the weights.
         settings: where they come from.
         load_s: seconds that loading took.
+        on_stage: learns the name of each stage of a run when it begins; does nothing until it is set.
     """
 
     def __init__(self, model: VitaModel, settings: Settings, load_s: float = 0.0) -> None:
         self.model = model
         self.settings = settings
         self.load_s = load_s
+        self.on_stage: Callable[[str], None] = lambda _: None
 
     @property
     def tokenizer(self) -> VitaTokenizer:
@@ -190,7 +192,7 @@ class Pipeline:
         """
         options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
         warm_up(self.model, options)
-        recorder = record(self.model)
+        recorder = record(self.model, self.on_stage)
         reset_peak_memory(self.model.device)
         recorder.already("load", self.load_s)
         if media is None:

@@ -4,15 +4,17 @@ import sys
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.options import SETTINGS
+from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, callbacks)
+COMMANDS = (run, callbacks, replay)
 
 
 class DefaultGroup(click.Group):
@@ -20,9 +22,16 @@ class DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command's name in front of flags that are not the group's own."""
-        if not args or (args[0] not in self.commands and args[0] != "--version"):
+        completing_the_first_word = ctx.resilient_parsing and not args
+        if not completing_the_first_word and args[:1] != ["--version"] and not set(args[:1]) & set(self.commands):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands and the default command's flags alike."""
+        default = self.commands["run"]
+        flags = default.shell_complete(default.make_context("run", [], ctx, resilient_parsing=True), incomplete)
+        return super().shell_complete(ctx, incomplete) + flags
 
 
 @click.group(cls=DefaultGroup, context_settings=SETTINGS)

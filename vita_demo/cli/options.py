@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from vita_demo.generation.options import GenerationOptions
     from vita_demo.settings import Settings
 
+EXAMPLES = """\b
+Examples:
+  vita-demo --image_path photo.jpg --question "Describe this image." --streaming
+  vita-demo --video_path clip.mp4 --start 10 --end 20 --question "What happens?"
+  vita-demo --audio_path question.wav --json
+  vita-demo --config streaming --image_path photo.jpg --question "What is this?"
+"""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
@@ -113,7 +120,12 @@ output_options = option_group(
     ),
     click.option("--strict_callbacks", is_flag=True, help="Let a callback's error end the answer."),
     click.option("--show_state", is_flag=True, help="Print the model's state token before the answer."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="Render the answer as Markdown, at its end."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text."),
+    click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one event a line, as JSON."),
+    click.option("--save_run", type=FILE, metavar="DIR", help="Keep all that is needed to replay this run."),
+    click.option("--quiet", is_flag=True, help="Say only warnings and errors beside the answer."),
+    click.option("--verbose", is_flag=True, help="Say also which settings and weights answer."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
 

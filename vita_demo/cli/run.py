@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from vita_demo.cli.options import (
+    EXAMPLES,
     SETTINGS,
     GroupedCommand,
     check_model_type,
@@ -15,15 +16,24 @@ from vita_demo.cli.options import (
     model_options,
     output_options,
 )
+from vita_demo.cli.presets import read_preset
 from vita_demo.console import Console
 from vita_demo.model_path import EMBEDDED, NOTICE
 
 
-@click.command(cls=GroupedCommand, context_settings=SETTINGS)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=EXAMPLES)
 @media_options
 @model_options
 @generation_options
 @output_options
+@click.option(
+    "--config",
+    is_eager=True,
+    expose_value=False,
+    callback=read_preset,
+    metavar="NAME_OR_FILE",
+    help="Take the values of a preset; flags and environment variables win.",
+)
 def run(**flags: Any) -> None:
     """Ask VITA-1.5 about a picture, a video or a voice, and watch it answer.
 
@@ -31,9 +41,9 @@ def run(**flags: Any) -> None:
     """
     request = make_request(flags)
     check_model_type(flags)
-    console = Console()
+    console = Console(flags["quiet"], flags["verbose"])
     console.handle_logs()
-    if flags["model_path"] == EMBEDDED:
+    if flags["model_path"] == EMBEDDED and not flags["quiet"]:
         console.warn(NOTICE)
 
     from vita_demo.demo import Demo

@@ -1,25 +1,45 @@
-"""Notes, errors, progress and the summary; everything goes to stderr."""
+"""Notes, errors, the stages of a run and its panel; everything goes to stderr."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+import sys
 
 from rich.console import Console as RichConsole
+from rich.markdown import Markdown
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from vita_demo.metrics import RunStats
+from vita_demo.console.run_panel import RunSummary, render
+from vita_demo.console.stage_display import StageDisplay
+from vita_demo.console.status_line import StatusLine
 
 
 class Console:
-    """Notes, errors, a progress bar and the summary, in plain lines where stderr is no terminal."""
+    """Says things to a person, in plain lines where stderr is no terminal.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: say only warnings and errors.
+        verbose: say also what few need.
+
+    Attributes:
+        live: whether lines that change can be drawn.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         self._rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._verbose = verbose
+        plain = self._rich.is_dumb_terminal or bool(os.environ.get("NO_COLOR"))
+        self.live = self._rich.is_terminal and not plain and not quiet
 
     def note(self, text: str) -> None:
         """Say something that is good to know."""
-        self._rich.print(escape(text), style="dim")
+        if not self._quiet:
+            self._rich.print(escape(text), style="dim")
+
+    def detail(self, text: str) -> None:
+        """Say something that few need."""
+        if self._verbose:
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """Say something that should not be missed."""
@@ -29,25 +49,34 @@ class Console:
         """Say in one line why nothing came of it."""
         self._rich.print(f"[bold red]error:[/] {escape(' '.join(text.split()))}")
 
-    @contextmanager
-    def loading(self) -> Iterator[Callable[[int, int], None]]:
-        """Show a bar while the weights are read; yields what takes the bytes read so far and in all."""
-        columns = (TextColumn("loading weights"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=self._rich, transient=True, disable=not self._rich.is_terminal) as progress:
-            task = progress.add_task("weights", total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+    def stages(self) -> StageDisplay:
+        """Show what happens before the first token."""
+        return StageDisplay(self._rich, self.live)
 
-    def summary(self, stats: RunStats | None, finish_reason: str, state: str | None) -> None:
-        """Give the times of a run in one line; without ``stats`` only how it ended."""
-        parts = (state and f"query judged: {state}", stats and stats.describe(), f"finished by {finish_reason}")
-        self.note(" · ".join(part for part in parts if part))
+    def status_line(self) -> StatusLine | None:
+        """Return what shows progress below an answer that streams to the same terminal; None elsewhere."""
+        return StatusLine(sys.stderr, self._rich.width) if self.live and sys.stdout.isatty() else None
 
-    def handle_logs(self, level: int = logging.INFO) -> None:
-        """Show the package's log records: warnings as such, others as notes."""
+    def summary(self, summary: RunSummary) -> None:
+        """Show what the run took."""
+        if self._quiet:
+            return
+        if self.live:
+            self._rich.print(render(summary, self._rich.width))
+            return
+        for line in summary.lines():
+            self.note(line)
+
+    def handle_logs(self) -> None:
+        """Show the package's log records: warnings as such, others as notes.
+
+        The record of the performance callback says what the summary says, and is left out.
+        """
         logger = logging.getLogger("vita_demo")
         logger.handlers = [_LogHandler(self)]
-        logger.setLevel(level)
+        logger.setLevel(logging.INFO)
         logger.propagate = False
+        logging.getLogger("vita_demo.performance").setLevel(logging.WARNING)
 
 
 class _LogHandler(logging.Handler):
@@ -61,3 +90,11 @@ class _LogHandler(logging.Handler):
         """Show one record."""
         show = self._console.warn if record.levelno >= logging.WARNING else self._console.note
         show(record.getMessage())
+
+
+def print_markdown(text: str) -> None:
+    """Write the answer to stdout, rendered as Markdown on a terminal and as it is elsewhere."""
+    if sys.stdout.isatty():
+        RichConsole().print(Markdown(text))
+    else:
+        sys.stdout.write(text + "\n")

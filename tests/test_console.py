@@ -1,0 +1,118 @@
+"""What a terminal shows: the answer untouched by what is drawn around it."""
+
+import io
+from collections.abc import Sequence
+
+import pyte
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console as RichConsole
+
+from vita_demo.console.run_panel import RunSummary, render, sparkline
+from vita_demo.console.status_line import StatusLine
+from vita_demo.metrics import RunStats
+
+
+class Terminal(io.StringIO):
+    """A terminal emulator that answer and status line share."""
+
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__()
+        self.screen = pyte.HistoryScreen(width, height, history=1000)
+        self._stream = pyte.Stream(self.screen)
+
+    def write(self, text: str) -> int:
+        self._stream.feed(text.replace("\n", "\r\n"))
+        return len(text)
+
+    def lines(self) -> list[str]:
+        scrolled = ["".join(row[x].data for x in range(self.screen.columns)) for row in self.screen.history.top]
+        return [line.rstrip() for line in [*scrolled, *self.screen.display]]
+
+
+def show(pieces: Sequence[str], width: int, height: int, status: bool) -> tuple[list[str], tuple[int, int]]:
+    terminal = Terminal(width, height)
+    line = StatusLine(terminal, width)
+    for number, piece in enumerate(pieces):
+        if status:
+            line._next = 0.0
+            line.show(f"{number} tokens of many, with more words than fit into a narrow terminal")
+            line.clear()
+            line.text(piece)
+        terminal.write(piece)
+    return terminal.lines(), (terminal.screen.cursor.x, terminal.screen.cursor.y)
+
+
+# The emulator does not wrap a wide character that straddles the edge as terminals do, so widths are even for those.
+NARROW = st.tuples(
+    st.lists(st.text(st.sampled_from("ab é\n"), min_size=1, max_size=6), max_size=30), st.integers(10, 40)
+)
+WIDE = st.tuples(
+    st.lists(st.text(st.sampled_from("中文한\n"), min_size=1, max_size=6), max_size=30),
+    st.integers(5, 20).map(lambda half: 2 * half),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(NARROW | WIDE, st.integers(3, 12))
+def test_the_status_line_leaves_the_answer_as_it_is(content: tuple[list[str], int], height: int) -> None:
+    pieces, width = content
+    plain, cursor = show(pieces, width, height, status=False)
+    drawn, drawn_cursor = show(pieces, width, height, status=True)
+    # The status line may have scrolled one row further.
+    assert [line for line in drawn if line] == [line for line in plain if line]
+    assert drawn_cursor[0] == cursor[0]
+
+
+def test_the_status_line_is_below_the_text_and_comes_at_most_ten_times_a_second() -> None:
+    terminal = Terminal(40, 6)
+    line = StatusLine(terminal, 40)
+    terminal.write("an answer")
+    line.text("an answer")
+    line.show("3 tokens")
+    line.show("4 tokens")
+    assert terminal.lines()[:3] == ["an answer", "3 tokens", ""]
+    line.clear()
+    assert terminal.lines()[:3] == ["an answer", "", ""]
+
+
+STATS = RunStats(
+    stages={"load": 3.0, "media": 0.2, "vision": 0.1, "prefill": 0.3, "decode": 0.9, "callbacks": 0.1},
+    prompt_positions=500,
+    tokens=10,
+    ttft_s=0.6,
+    ttft_model_s=0.4,
+    ttft_text_s=0.6,
+    total_s=1.5,
+    token_gaps_s=[0.1] * 9,
+    peak_memory_bytes=3 * 10**9,
+)
+
+
+def drawn(summary: RunSummary, width: int) -> list[str]:
+    rich = RichConsole(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    rich.print(render(summary, width))
+    return rich.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_panel_fits_its_terminal_and_says_what_the_numbers_are(width: int) -> None:
+    lines = drawn(RunSummary(STATS, "stop", "noise", image_tokens=256, audio_tokens=44), width)
+    assert {len(line) for line in lines} == {min(width, 110)}
+    text = " ".join(lines)
+    for words in ("0.60 s", "500 positions at 1,667/s", "10 tokens at 10.0/s", "200 text + 256 image + 44 audio → 10",
+                  "3.00 GB", "query judged: noise", "finished by stop", "decode 0.800 s"):  # fmt: skip
+        assert words in text or width == 60
+    assert "load" not in text
+
+
+def test_a_run_without_tokens_still_has_a_panel() -> None:
+    empty = RunStats({}, 5, 0, None, None, None, 0.1, [])
+    assert "finished by cancelled" in " ".join(drawn(RunSummary(empty, "cancelled"), 80))
+
+
+def test_sparklines_show_the_longest_of_each_group() -> None:
+    assert sparkline([1, 1, 1, 8, 1, 1], 3) == "▂█▂"
+    assert sparkline([1, 2], 10) == "▅█"
+    assert sparkline([0.0, 0.0], 2) == "▁▁"

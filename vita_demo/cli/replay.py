@@ -1,0 +1,22 @@
+"""The command that repeats a saved run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vita_demo.cli.options import SETTINGS
+from vita_demo.console import Console
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def replay(folder: Path, **_: Any) -> None:
+    """Repeat the run that --save_run kept in DIR and compare the token ids; exit code 1 when they differ."""
+    console = Console()
+    console.handle_logs()
+
+    from vita_demo.replay import replay as repeat
+
+    console.note(repeat(folder))

@@ -1,0 +1,110 @@
+"""What a run took, as a panel on a terminal and as plain lines elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from vita_demo.metrics import RunStats
+
+_BARS = "▁▂▃▄▅▆▇█"
+# Readable on dark and on light backgrounds.
+_STAGE_STYLES = {
+    "media": "magenta",
+    "vision": "blue",
+    "audio": "cyan",
+    "prefill": "yellow",
+    "decode": "green",
+    "callbacks": "red",
+}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What is shown of a run.
+
+    Attributes:
+        stats: its times and rates.
+        finish_reason: why it ended.
+        state: what the model took the query for, if it said so.
+        image_tokens, audio_tokens: positions of the prompt that are media.
+    """
+
+    stats: RunStats
+    finish_reason: str
+    state: str | None = None
+    image_tokens: int = 0
+    audio_tokens: int = 0
+
+    @property
+    def tokens_by_kind(self) -> str:
+        """Positions of the prompt by kind, and tokens of the answer."""
+        text = self.stats.prompt_positions - self.image_tokens - self.audio_tokens
+        kinds = {"text": text, "image": self.image_tokens, "audio": self.audio_tokens}
+        prompt = " + ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+        return f"{prompt} → {self.stats.tokens:,}"
+
+    @property
+    def ending(self) -> str:
+        """How it ended, and what the query was judged to be."""
+        judged = f"query judged: {self.state} · " if self.state else ""
+        return f"{judged}finished by {self.finish_reason}"
+
+    def lines(self) -> list[str]:
+        """Say it in plain lines."""
+        return [self.stats.describe(), f"{self.tokens_by_kind} tokens · {self.ending}"]
+
+
+def render(summary: RunSummary, width: int) -> Panel:
+    """Draw the panel for a terminal of ``width`` columns."""
+    inner = min(width, 110) - 4
+    stats = summary.stats
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column(overflow="fold")
+    if stats.ttft_s is not None:
+        rows.add_row("first token", f"{stats.ttft_s:.2f} s")
+    if stats.prefill_tps is not None:
+        rows.add_row("prefill", f"{stats.prompt_positions:,} positions at {stats.prefill_tps:,.0f}/s")
+    if stats.decode_tps is not None and stats.itl_s is not None:
+        rows.add_row("decode", f"{stats.tokens:,} tokens at {stats.decode_tps:,.1f}/s")
+        rows.add_row("between", _gaps(stats, inner - 50))
+    rows.add_row("tokens", summary.tokens_by_kind)
+    if stats.peak_memory_bytes is not None:
+        rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")
+    parts = Group(rows, _stage_bar(stats, inner))
+    return Panel(parts, title=f"{stats.total_s:.2f} s", subtitle=summary.ending, width=inner + 4, border_style="dim")
+
+
+def _gaps(stats: RunStats, width: int) -> Text:
+    itl_s = stats.itl_s or {}
+    text = Text(f"p50 {itl_s['p50'] * 1e3:.2f} · p99 {itl_s['p99'] * 1e3:.2f} · max {itl_s['max'] * 1e3:.2f} ms  ")
+    return text.append(sparkline(stats.token_gaps_s, max(8, width)), style="green")
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Draw values as bars, one for each of at most ``width`` groups of neighbours, each as high as its longest."""
+    count = min(width, len(values))
+    edges = [len(values) * number // count for number in range(count + 1)]
+    heights = [max(values[start:end]) for start, end in pairwise(edges)]
+    top = max(heights)
+    return "".join(_BARS[min(7, int(8 * height / top))] if top else _BARS[0] for height in heights)
+
+
+def _stage_bar(stats: RunStats, width: int) -> Group:
+    # Callbacks run between tokens, so their time lies within decode's.
+    stages = {name: seconds for name, seconds in stats.stages.items() if name in _STAGE_STYLES and seconds > 0}
+    callbacks = stages.pop("callbacks", 0.0)
+    if callbacks and "decode" in stages:
+        stages = {**stages, "decode": max(0.0, stages["decode"] - callbacks), "callbacks": callbacks}
+    total = sum(stages.values())
+    bar, legend = Text(), Text()
+    for name, seconds in stages.items():
+        bar.append("█" * round(width * seconds / total), style=_STAGE_STYLES[name])
+        legend.append("■ ", style=_STAGE_STYLES[name]).append(f"{name} {seconds:.3f} s   ")
+    bar.truncate(width)
+    return Group(bar, legend)
