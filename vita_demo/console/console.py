@@ -62,7 +62,7 @@ class Console:
         if self._quiet:
             return
         if self.live:
-            self._rich.print(render(summary, self._rich.width))
+            self._rich.print(render(summary, self._rich.width), soft_wrap=False)
             return
         for line in summary.lines():
             self.note(line)

@@ -72,7 +72,7 @@ def render(summary: RunSummary, width: int) -> Panel:
         rows.add_row("prefill", f"{stats.prompt_positions:,} positions at {stats.prefill_tps:,.0f}/s")
     if stats.decode_tps is not None and stats.itl_s is not None:
         rows.add_row("decode", f"{stats.tokens:,} tokens at {stats.decode_tps:,.1f}/s")
-        rows.add_row("between", _gaps(stats, inner - 50))
+        rows.add_row("token gaps", _gaps(stats, inner - 50))
     rows.add_row("tokens", summary.tokens_by_kind)
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")
@@ -105,6 +105,6 @@ def _stage_bar(stats: RunStats, width: int) -> Group:
     bar, legend = Text(), Text()
     for name, seconds in stages.items():
         bar.append("█" * round(width * seconds / total), style=_STAGE_STYLES[name])
-        legend.append("■ ", style=_STAGE_STYLES[name]).append(f"{name} {seconds:.3f} s   ")
+        legend.append("■ ", style=_STAGE_STYLES[name]).append(f"{name} {seconds:.3f} s  ")
     bar.truncate(width)
     return Group(bar, legend)
