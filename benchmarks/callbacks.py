@@ -1,6 +1,6 @@
 """What callbacks cost per token.
 
-    python benchmarks/callbacks.py [--tokens 256] [--runs 9] [--threads 1]
+    python -m benchmarks.callbacks [--tokens 256] [--runs 9] [--threads 1]
 
 Runs the embedded model with 0, 1, 3 and 10 do-nothing callbacks and with all built-in ones, interleaved, after a
 warm-up, and prints the median and range of the time per token, and the ratio of its 10th percentile to that of no

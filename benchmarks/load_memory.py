@@ -1,6 +1,6 @@
 """Peak memory of loading a checkpoint, against the size of its weights.
 
-    python benchmarks/load_memory.py [--size_gb 1.0] [--dtype float16]
+    python -m benchmarks.load_memory [--size_gb 1.0] [--dtype float16]
 
 Writes a checkpoint of random float16 weights of that size, loads it in a fresh process, and compares the growth of the
 resident set with the bytes of the weights in the target dtype.  The last line is JSON.
