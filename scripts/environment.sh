@@ -44,7 +44,8 @@ install() {
 
 use_environment() {
     local extra=${1:-} mark python
-    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -z "$extra" ] && python -c 'import vita_demo' 2>/dev/null; then
+    # Asked away from the checkout, where the package is found only if it is installed.
+    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -z "$extra" ] && (cd / && python -c 'import vita_demo.cli') 2>/dev/null; then
         PYTHON=python
         return
     fi
