@@ -72,6 +72,17 @@ def test_the_second_interrupt_exits_130(long_prefill: tuple[str, ...]) -> None:
     assert "Traceback" not in err
 
 
+def test_a_reader_that_has_gone_ends_the_run_quietly() -> None:
+    process = start("--question", "hi", "--streaming")
+    process.stdout.read(5)
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,5 +1,6 @@
 """The command line.  The only package that imports click; torch is imported after the arguments are checked."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -56,6 +57,10 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except VitaDemoError as error:
         if debug:
             raise
