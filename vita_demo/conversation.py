@@ -51,6 +51,19 @@ class _Exchange:
         return prompt.text_tokens + self.features.image_tokens + self.features.audio_tokens
 
 
+def check_options(options: GenerationOptions) -> None:
+    """Refuse what only transformers' engine can do, which has no cache to continue.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if options.uses_transformers:
+        raise ConfigError(
+            f"{options.needs_transformers or '--engine transformers'} does not go with a conversation, "
+            "which continues the native engine's cache; leave it out"
+        )
+
+
 class Conversation:
     """Questions and answers about pictures, videos and sound, one at a time, with memory.
 
@@ -83,6 +96,16 @@ class Conversation:
     def positions(self) -> int:
         """Positions of the context that the turns take."""
         return self._positions(self._exchanges, self._system_prompt(self._exchanges))
+
+    @property
+    def free_positions(self) -> int:
+        """Positions of the context that are left."""
+        return max(self._limit - self.positions, 0)
+
+    @property
+    def trained_positions(self) -> int:
+        """Positions of the longest prompt that the model was trained with."""
+        return self._pipeline.settings.config.trained_positions
 
     def ask(
         self, request: Request, options: GenerationOptions | None = None, *, signal: StopSignal | None = None
@@ -159,6 +182,10 @@ class Conversation:
         self._system, self._exchanges = system, exchanges
         self._truncate(0)
 
+    @property
+    def _limit(self) -> int:
+        return self._pipeline.model.config.text.max_position_embeddings
+
     def _check_tokens(self, turn: Turn) -> None:
         tokenizer = self._pipeline.tokenizer
         known = turn.token_ids and all(0 <= token_id < len(tokenizer) for token_id in turn.token_ids)
@@ -171,11 +198,7 @@ class Conversation:
     def _prepare(self, options: GenerationOptions | None, signal: StopSignal | None) -> tuple[GenerationOptions, Watch]:
         model = self._pipeline.model
         options = options or GenerationOptions.resolve(self._pipeline.settings.config.generation_defaults)
-        if options.uses_transformers:
-            raise ConfigError(
-                f"{options.needs_transformers or '--engine transformers'} does not go with a conversation, "
-                "which continues the native engine's cache; leave it out"
-            )
+        check_options(options)
         warm_up(model, options)
         reset_peak_memory(model.device)
         return options, Watch(record(model), signal=signal or StopSignal())
@@ -211,15 +234,13 @@ class Conversation:
         yield turn
 
     def _free_positions(self, exchanges: list[_Exchange]) -> int:
-        limit = self._pipeline.model.config.text.max_position_embeddings
         positions = self._positions(exchanges, self._system_prompt(exchanges))
-        if positions >= limit:
-            before = self.positions
+        if positions >= self._limit:
             raise InputError(
-                f"the question takes the conversation to {positions:,} positions and the model has {limit:,}, "
-                f"{max(limit - before, 0):,} of them free: ask less, take turns back (/undo), or begin a new chat"
+                f"the question takes the conversation to {positions:,} positions and the model has {self._limit:,}, "
+                f"{self.free_positions:,} of them free: ask less, take turns back (/undo), or begin a new chat"
             )
-        return limit - positions
+        return self._limit - positions
 
     def _continue(self, exchanges: list[_Exchange], max_new_tokens: int) -> tuple[Decoder, Tensor, list[int]]:
         """Find what of ``exchanges`` the cache holds; return it with the rest's embeddings [1, S, D] and all ids."""
@@ -231,8 +252,7 @@ class Conversation:
         # The logits after the last position are needed, so that one is computed in any case.
         self._truncate(sum(sizes) - 1)
         needed = sum(sizes) + max_new_tokens
-        limit = self._pipeline.model.config.text.max_position_embeddings
-        capacity = min(-(-needed // _CAPACITY_STEP) * _CAPACITY_STEP, limit)
+        capacity = min(-(-needed // _CAPACITY_STEP) * _CAPACITY_STEP, self._limit)
         cache = None if self._decoder is None else self._decoder.cache
         self._decoder = self._pipeline.model.decoder(capacity, cache)
         self._computed_system = system

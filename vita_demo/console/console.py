@@ -1,14 +1,16 @@
 """Notes, errors, progress and the summary; everything goes to stderr."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
 
 from vita_demo.metrics import RunStats
+from vita_demo.turn import Turn
 
 
 class Console:
@@ -42,12 +44,47 @@ class Console:
         parts = (state and f"query judged: {state}", stats and stats.describe(), f"finished by {finish_reason}")
         self.note(" · ".join(part for part in parts if part))
 
+    def turn(self, turn: Turn) -> None:
+        """Give what a turn of a conversation cost in one line."""
+        stats = turn.stats
+        parts = (
+            turn.state and f"query judged: {turn.state}",
+            stats and f"positions: {stats.prompt_positions:,} computed, {turn.reused_positions:,} reused",
+            stats and stats.ttft_s is not None and f"first token {stats.ttft_s:.2f} s",
+            stats and stats.decode_tps and f"decode {stats.decode_tps:,.1f} tokens/s",
+            f"finished by {turn.finish_reason}",
+        )
+        self.note(" · ".join(part for part in parts if part))
+
+    def turns(self, turns: Sequence[Turn]) -> None:
+        """Show the turns of a conversation and what each cost."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("turn", justify="right")
+        table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=24)
+        for name in ("reused", "computed", "first token", "decode"):
+            table.add_column(name, justify="right")
+        table.add_column("finished by")
+        for number, turn in enumerate(turns, 1):
+            question = escape(" ".join(turn.request.question.split())) or "(spoken)"
+            table.add_row(str(number), question, *_costs(turn), turn.finish_reason)
+        self._rich.print(table, soft_wrap=False)
+
     def handle_logs(self, level: int = logging.INFO) -> None:
         """Show the package's log records: warnings as such, others as notes."""
         logger = logging.getLogger("vita_demo")
         logger.handlers = [_LogHandler(self)]
         logger.setLevel(level)
         logger.propagate = False
+
+
+def _costs(turn: Turn) -> tuple[str, str, str, str]:
+    """Positions reused and computed, first token and decode rate; dashes for what was not measured here."""
+    stats = turn.stats
+    if stats is None:
+        return "–", "–", "–", "–"
+    first = "–" if stats.ttft_s is None else f"{stats.ttft_s:.2f} s"
+    rate = "–" if stats.decode_tps is None else f"{stats.decode_tps:,.1f} tokens/s"
+    return f"{turn.reused_positions:,}", f"{stats.prompt_positions:,}", first, rate
 
 
 class _LogHandler(logging.Handler):
