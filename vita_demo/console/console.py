@@ -60,10 +60,10 @@ class Console:
         """Show the turns of a conversation and what each cost."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("turn", justify="right")
-        table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=24)
-        for name in ("reused", "computed", "first token", "decode"):
-            table.add_column(name, justify="right")
-        table.add_column("finished by")
+        table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=20)
+        for name in ("reused", "computed", "first token", "decode tokens/s"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("finished by", no_wrap=True)
         for number, turn in enumerate(turns, 1):
             question = escape(" ".join(turn.request.question.split())) or "(spoken)"
             table.add_row(str(number), question, *_costs(turn), turn.finish_reason)
@@ -78,12 +78,12 @@ class Console:
 
 
 def _costs(turn: Turn) -> tuple[str, str, str, str]:
-    """Positions reused and computed, first token and decode rate; dashes for what was not measured here."""
+    """Positions reused and computed, first token, decode tokens/s; dashes for what was not measured here."""
     stats = turn.stats
     if stats is None:
         return "–", "–", "–", "–"
     first = "–" if stats.ttft_s is None else f"{stats.ttft_s:.2f} s"
-    rate = "–" if stats.decode_tps is None else f"{stats.decode_tps:,.1f} tokens/s"
+    rate = "–" if stats.decode_tps is None else f"{stats.decode_tps:,.1f}"
     return f"{turn.reused_positions:,}", f"{stats.prompt_positions:,}", first, rate
 
 
