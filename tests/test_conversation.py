@@ -183,6 +183,26 @@ def test_a_closed_stream_keeps_what_was_delivered(chat: Conversation, embedded_p
     assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
 
 
+def test_a_keyboard_interrupt_keeps_what_was_delivered(
+    chat: Conversation, embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = type(embedded_pipeline.model.language_model.layers[0]).forward
+    calls: list[int] = []
+
+    def interrupted(*args: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3 * 6 + 4:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(embedded_pipeline.model.language_model.layers[0]), "forward", interrupted)
+        ask(chat, "Hello?")
+    assert len(chat.turns[0].token_ids) == 3
+    ask(chat, "And now?")
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["text"])
+
+
 def take(events: Iterator[object], count: int) -> list[object]:
     return [next(events) for _ in range(count)]
 

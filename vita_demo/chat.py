@@ -102,7 +102,7 @@ class Chat:
             except KeyboardInterrupt:
                 if not reader.interactive:
                     raise
-                self.console.note("the question was dropped")
+                self.console.note("interrupted")
 
     def handle(self, entry: str) -> None:
         """Do what one entry says: a command, or a question, which may be empty where a sound asks it.
@@ -111,8 +111,9 @@ class Chat:
             VitaDemoError: when it cannot be done; the conversation is then as it was.
         """
         if entry.startswith("/"):
-            name, _, argument = entry.strip().partition(" ")
-            self._handler(name, argument)(argument.strip())
+            name, *rest = entry.split(maxsplit=1)
+            argument = rest[0].strip() if rest else ""
+            self._handler(name, argument)(argument)
         elif entry.strip() or self._attached.audio is not None:
             attached, self._attached = self._attached, Attachments()
             request = Request(
@@ -131,7 +132,7 @@ class Chat:
             close = get_close_matches(name, self._handlers, n=1)
             advice = f"did you mean {close[0]}?" if close else "/help lists them; a space before it makes it a question"
             raise InputError(f"{name} is no command; {advice}")
-        if argument.strip() and not command.argument:
+        if argument and not command.argument:
             raise InputError(f"{name} {argument}: nothing goes after {name}; leave it out")
         return self._handlers[name]
 

@@ -112,7 +112,8 @@ class Conversation:
     ) -> Iterator[TurnStart | TokenEvent | EndEvent | Turn]:
         """Answer ``request`` token by token: its start, token events, an end event, and at last the turn.
 
-        An answer that ``signal`` ends, or whose reader closes this, is a turn with the tokens that were delivered.
+        An answer that ``signal`` or Ctrl-C ends, or whose reader closes this, is a turn with the tokens that were
+        delivered.
         After an error the conversation is as it was.
 
         Args:
@@ -221,7 +222,7 @@ class Conversation:
                 else:
                     end = event
                 yield event
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             now = watch.recorder.clock()
             end = end or EndEvent("cancelled", "", now, watch.recorder.finish(start.computed_positions, now))
             raise
