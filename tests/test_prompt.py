@@ -4,7 +4,7 @@ import pytest
 
 from vita_demo.errors import InputError
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
-from vita_demo.prompt import build_prompt
+from vita_demo.prompt import PromptTurn, build_prompt, build_prompts, system_prompts
 
 
 def encode(text: str) -> list[int]:
@@ -41,3 +41,20 @@ def test_text_is_tokenized_piece_by_piece() -> None:
 def test_markers_in_the_question_are_refused(marker: str) -> None:
     with pytest.raises(InputError, match=marker):
         build_prompt(f"what is {marker}", encode)
+
+
+def test_a_conversation_continues_with_the_ids_that_were_generated() -> None:
+    end = encode("<|im_end|>")
+    turns = [
+        PromptTurn("Q", images=2, answer="A", answer_ids=(7, 8, *end)),
+        PromptTurn("", audio=True, answer="cut", answer_ids=(9,)),
+        PromptTurn("And?"),
+    ]
+    first, second, last = build_prompts(turns, encode, system_prompts()["image"])
+    alone = build_prompt("Q", encode, "image", images=2)
+    assert first.text == alone.text + "A<|im_end|>"
+    assert first.input_ids == (*alone.input_ids, 7, 8, *end)
+    assert second.text == "\n<|im_start|>user\n<audio><|im_end|>\n<|im_start|>assistant\ncut<|im_end|>"
+    assert second.input_ids[-len(end) - 1 :] == (9, *end)
+    assert last.text == "\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n"
+    assert build_prompts([], encode, "You are a pirate.") == ()

@@ -12,6 +12,7 @@ _HOMES = {
     "Answer": "vita_demo.pipeline",
     "BackgroundIterator": "vita_demo.generation.background",
     "CallbackStreamer": "vita_demo.generation.streamers",
+    "Conversation": "vita_demo.conversation",
     "EndEvent": "vita_demo.generation.events",
     "FileCallback": "vita_demo.generation.builtin_callbacks",
     "GenerationCallback": "vita_demo.generation.callbacks",
@@ -29,6 +30,8 @@ _HOMES = {
     "TextStreamer": "vita_demo.generation.streamers",
     "TokenEvent": "vita_demo.generation.events",
     "TraceCallback": "vita_demo.generation.builtin_callbacks",
+    "Turn": "vita_demo.turn",
+    "TurnStart": "vita_demo.turn",
     "VITAModelWithCallbacks": "vita_demo.wrapper",
     "VitaDemoError": "vita_demo.errors",
     "generate_with_callbacks": "vita_demo.api",
@@ -41,6 +44,7 @@ __all__ = [
     "Answer",
     "BackgroundIterator",
     "CallbackStreamer",
+    "Conversation",
     "EndEvent",
     "FileCallback",
     "GenerationCallback",
@@ -58,6 +62,8 @@ __all__ = [
     "TextStreamer",
     "TokenEvent",
     "TraceCallback",
+    "Turn",
+    "TurnStart",
     "VITAModelWithCallbacks",
     "VitaDemoError",
     "generate_with_callbacks",
@@ -75,6 +81,7 @@ if TYPE_CHECKING:
         load_pretrained,
         prepare_inputs,
     )
+    from vita_demo.conversation import Conversation
     from vita_demo.errors import VitaDemoError
     from vita_demo.generation.background import BackgroundIterator
     from vita_demo.generation.builtin_callbacks import (
@@ -93,6 +100,7 @@ if TYPE_CHECKING:
     from vita_demo.metrics import RunStats
     from vita_demo.pipeline import Answer, Pipeline
     from vita_demo.request import Request
+    from vita_demo.turn import Turn, TurnStart
     from vita_demo.wrapper import VITAModelWithCallbacks
 
 

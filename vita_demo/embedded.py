@@ -35,7 +35,7 @@ def embedded_checkpoint() -> Path:
         if file.is_file():
             digest.update(file.read_bytes())
     name = f"miniature-{digest.hexdigest()[:12]}"
-    for parent in _cache_folders():
+    for parent in cache_folders():
         folder = parent / name
         if (folder / "model.safetensors").is_file():
             return folder
@@ -47,7 +47,8 @@ def embedded_checkpoint() -> Path:
     return _make(source, Path(tempfile.mkdtemp(prefix="vita-demo-")) / name)
 
 
-def _cache_folders() -> list[Path]:
+def cache_folders() -> list[Path]:
+    """Return where files may be kept between runs, the best place first."""
     from platformdirs import user_cache_path
 
     own = os.environ.get("VITA_DEMO_CACHE")

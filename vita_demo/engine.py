@@ -10,7 +10,7 @@ from vita_demo.device import peak_memory_bytes, synchronizer
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, watch_events
 from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, Tokenizer, stream_events
-from vita_demo.generation.loop import generate_tokens
+from vita_demo.generation.loop import Decoder, generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.stopping import StopSignal
@@ -77,12 +77,40 @@ def watched_events(
 ) -> Iterator[TokenEvent | EndEvent]:
     """Generate after the prompt [1, S, D], with callbacks called and times recorded."""
     stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
-    callbacks = CallbackList(watch.callbacks, options.strict_callbacks)
     wanted = [top for callback in watch.callbacks if (top := getattr(callback, "top_logprobs", None)) is not None]
     if wanted:
         options = replace(options, top_logprobs=max(*wanted, options.top_logprobs or 0))
     watch.recorder.tokens_timed = options.num_beams == 1
     tokens = make_tokens(model, inputs_embeds, options, stop_ids)
+    return _watch_tokens(tokens, tokenizer, input_ids, inputs_embeds.shape[1], options, watch)
+
+
+def continued_events(
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    inputs_embeds: Tensor,
+    input_ids: Sequence[int],
+    options: GenerationOptions,
+    watch: Watch,
+) -> Iterator[TokenEvent | EndEvent]:
+    """Generate with the native engine after what ``decoder`` has read and the new positions [1, S, D].
+
+    The positions that the statistics count are the new ones.
+    """
+    stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
+    sampler = make_sampler(options, stop_ids, inputs_embeds.device)
+    tokens = generate_tokens(decoder, inputs_embeds, sampler, options)
+    return _watch_tokens(tokens, tokenizer, input_ids, inputs_embeds.shape[1], options, watch)
+
+
+def _watch_tokens(
+    tokens: Iterator[Sampled],
+    tokenizer: Tokenizer,
+    input_ids: Sequence[int],
+    positions: int,
+    options: GenerationOptions,
+    watch: Watch,
+) -> Iterator[TokenEvent | EndEvent]:
+    callbacks = CallbackList(watch.callbacks, options.strict_callbacks)
     events = stream_events(tokens, tokenizer, options, watch.signal, watch.recorder.clock)
-    positions = inputs_embeds.shape[1]
     return watch_events(events, callbacks, watch.signal, watch.recorder, input_ids, positions)

@@ -16,6 +16,7 @@ from vita_demo.device import (
 )
 from vita_demo.engine import Watch, record, warm_up, watched_events
 from vita_demo.errors import GenerationError, InputError
+from vita_demo.features import encode_media
 from vita_demo.generation.background import BackgroundIterator, iterate_async, pushed
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import EndEvent, TokenEvent
@@ -211,27 +212,12 @@ class Pipeline:
             InputError: when the prompt does not fit into the context, or needs another projector.
         """
         model = self.model
-        if request.frame_cat and model.config.tiles_per_feature == 1:
-            raise InputError(
-                "--frameCat needs a checkpoint whose projector joins five frames, and this one's does not; leave it out"
-            )
-        recorder.begin_model()
-        images = sound = None
-        if media.tiles is not None:
-            with recorder.stage("vision"):
-                images = model.encode_tiles(media.tiles)  # [G, P, D]
-        if media.fbank is not None:
-            with recorder.stage("audio"):
-                sound = model.encode_audio(media.fbank)  # [P, D]
+        features = encode_media(model, request, media, recorder)
+        images, sound = features.images, features.sound
         prompt = build_prompt(
-            request.question,
-            self.tokenizer.encode,
-            media.modality,
-            images=0 if images is None else len(images),
-            audio=sound is not None,
+            request.question, self.tokenizer.encode, media.modality, images=features.count, audio=sound is not None
         )
-        image_tokens = 0 if images is None else images.shape[0] * images.shape[1]
-        audio_tokens = 0 if sound is None else len(sound)
+        image_tokens, audio_tokens = features.image_tokens, features.audio_tokens
         positions = prompt.text_tokens + image_tokens + audio_tokens
         limit = model.config.text.max_position_embeddings
         if positions >= limit:

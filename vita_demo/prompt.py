@@ -1,10 +1,10 @@
-"""The chat template: one question and its media as text and as token ids.
+"""The chat template: questions, their media and the answers so far as text and as token ids.
 
 Knows roles, markers and the three system prompts; knows no pixels, samples or tensors.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +13,7 @@ from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.resources import resource
 
 _IMAGE, _AUDIO = "<image>", "<audio>"
+_END = "<|im_end|>"
 _MARKERS = {_IMAGE: IMAGE_TOKEN_ID, _AUDIO: AUDIO_TOKEN_ID}
 
 MODEL_TYPE = "qwen2p5_instruct"
@@ -34,6 +35,25 @@ class Prompt:
     def text_tokens(self) -> int:
         """Tokens that are text."""
         return sum(token_id >= 0 for token_id in self.input_ids)
+
+
+@dataclass(frozen=True)
+class PromptTurn:
+    """One question of a conversation and the answer that followed.
+
+    Attributes:
+        question: what the user typed; may be empty when ``audio`` asks.
+        images: how many image placeholders to write.
+        audio: whether a clip follows the question.
+        answer: the answer's text.
+        answer_ids: the answer's ids as they were generated; empty for the question that is still open.
+    """
+
+    question: str
+    images: int = 0
+    audio: bool = False
+    answer: str = ""
+    answer_ids: tuple[int, ...] = ()
 
 
 @cache
@@ -63,17 +83,50 @@ def build_prompt(
     Raises:
         InputError: when the question holds a marker, which would stand for media that are not there.
     """
-    for marker in _MARKERS:
-        if marker in question:
-            raise InputError(f"the question holds {marker}, which stands for media; leave it out, flags add the media")
+    return build_prompts([PromptTurn(question, images, audio)], encode, system_prompts()[modality])[0]
+
+
+def build_prompts(turns: Sequence[PromptTurn], encode: Callable[[str], list[int]], system: str) -> tuple[Prompt, ...]:
+    """Fill the template for a conversation: one prompt for each turn, which the model reads one after the other.
+
+    A prompt holds the turn's question and, where there is one, its answer: not tokenized again, but with the ids that
+    the model generated, so that what follows continues exactly what the model has said.
+
+    Args:
+        turns: questions and answers, the oldest first.
+        encode: text to token ids, without special tokens added.
+        system: the system prompt.
+
+    Raises:
+        InputError: when a question or the system prompt holds a marker, which would stand for media that are not there.
+    """
+    _refuse_markers("system prompt", system)
+    first = f"<|im_start|>system\n{system}{_END}\n"
+    return tuple(_build_turn("\n" if index else first, turn, encode) for index, turn in enumerate(turns))
+
+
+def _build_turn(head: str, turn: PromptTurn, encode: Callable[[str], list[int]]) -> Prompt:
+    _refuse_markers("question", turn.question)
     text = (
-        f"<|im_start|>system\n{system_prompts()[modality]}<|im_end|>\n<|im_start|>user\n"
-        + (f"{_IMAGE * images}\n" if images else "")
-        + question
-        + (_AUDIO if audio else "")
-        + "<|im_end|>\n<|im_start|>assistant\n"
+        f"{head}<|im_start|>user\n"
+        + (f"{_IMAGE * turn.images}\n" if turn.images else "")
+        + turn.question
+        + (_AUDIO if turn.audio else "")
+        + f"{_END}\n<|im_start|>assistant\n"
     )
     ids: list[int] = []
     for piece in re.split(f"({'|'.join(_MARKERS)})", text):
         ids += [_MARKERS[piece]] if piece in _MARKERS else encode(piece)
+    if turn.answer_ids:
+        text += turn.answer + _END
+        ids += turn.answer_ids
+        end = encode(_END)
+        # An answer that was cut or interrupted lacks the stop token after which the template goes on.
+        ids += end if ids[-len(end) :] != end else []
     return Prompt(text, tuple(ids))
+
+
+def _refuse_markers(name: str, text: str) -> None:
+    for marker in _MARKERS:
+        if marker in text:
+            raise InputError(f"the {name} holds {marker}, which stands for media; leave it out, flags add the media")

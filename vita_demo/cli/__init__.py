@@ -9,13 +9,14 @@ from click.shell_completion import CompletionItem
 
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
+from vita_demo.cli.chat import chat
 from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, callbacks, replay)
+COMMANDS = (run, chat, replay, callbacks)
 
 
 class DefaultGroup(click.Group):

@@ -169,5 +169,5 @@ def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOpti
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
              "min_new_tokens", "num_beams", "engine", "time_limit_s", "strict_callbacks", "seed")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
-    explicit = {name: flags[name] for name in names}
+    explicit = {name: flags.get(name) for name in names}
     return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)

@@ -3,14 +3,17 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console as RichConsole
 from rich.markdown import Markdown
 from rich.markup import escape
+from rich.table import Table
 
 from vita_demo.console.run_panel import RunSummary, render
 from vita_demo.console.stage_display import StageDisplay
 from vita_demo.console.status_line import StatusLine
+from vita_demo.turn import Turn
 
 
 class Console:
@@ -67,6 +70,31 @@ class Console:
         for line in summary.lines():
             self.note(line)
 
+    def turn(self, turn: Turn) -> None:
+        """Give what a turn of a conversation cost in one line."""
+        stats = turn.stats
+        parts = (
+            turn.state and f"query judged: {turn.state}",
+            stats and f"positions: {stats.prompt_positions:,} computed, {turn.reused_positions:,} reused",
+            stats and stats.ttft_s is not None and f"first token {stats.ttft_s:.2f} s",
+            stats and stats.decode_tps and f"decode {stats.decode_tps:,.1f} tokens/s",
+            f"finished by {turn.finish_reason}",
+        )
+        self.note(" · ".join(part for part in parts if part))
+
+    def turns(self, turns: Sequence[Turn]) -> None:
+        """Show the turns of a conversation and what each cost."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("turn", justify="right")
+        table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=20)
+        for name in ("reused", "computed", "first token", "decode tokens/s"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("finished by", no_wrap=True)
+        for number, turn in enumerate(turns, 1):
+            question = escape(" ".join(turn.request.question.split())) or "(spoken)"
+            table.add_row(str(number), question, *_costs(turn), turn.finish_reason)
+        self._rich.print(table, soft_wrap=False)
+
     def handle_logs(self) -> None:
         """Show the package's log records: warnings as such, others as notes.
 
@@ -77,6 +105,16 @@ class Console:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logging.getLogger("vita_demo.performance").setLevel(logging.WARNING)
+
+
+def _costs(turn: Turn) -> tuple[str, str, str, str]:
+    """Positions reused and computed, first token, decode tokens/s; dashes for what was not measured here."""
+    stats = turn.stats
+    if stats is None:
+        return "–", "–", "–", "–"
+    first = "–" if stats.ttft_s is None else f"{stats.ttft_s:.2f} s"
+    rate = "–" if stats.decode_tps is None else f"{stats.decode_tps:,.1f}"
+    return f"{turn.reused_positions:,}", f"{stats.prompt_positions:,}", first, rate
 
 
 class _LogHandler(logging.Handler):

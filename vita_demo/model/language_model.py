@@ -34,6 +34,10 @@ class KVCache:
         """Positions that fit."""
         return self.keys.shape[3]
 
+    def truncate(self, length: int) -> None:
+        """Forget all positions from ``length`` on; what comes next is written over them."""
+        self.length = min(self.length, length)
+
     @classmethod
     def allocate(cls, config: TextConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
         """Reserve ``capacity`` positions; 2 · layers · key-value heads · head_dim values each."""
@@ -169,6 +173,14 @@ class LanguageModel(nn.Module):
         """Make an empty cache for ``capacity`` positions on the model's device."""
         weight = self.norm.weight
         return KVCache.allocate(self.config, capacity, weight.device, weight.dtype)
+
+    def grow_cache(self, cache: KVCache, capacity: int) -> KVCache:
+        """Return a cache for ``capacity`` positions with the filled ones of ``cache`` copied."""
+        grown = self.allocate_cache(capacity)
+        grown.keys[:, :, :, : cache.length] = cache.keys[:, :, :, : cache.length]
+        grown.values[:, :, :, : cache.length] = cache.values[:, :, :, : cache.length]
+        grown.length = cache.length
+        return grown
 
     def forward(self, inputs_embeds: Tensor, cache: KVCache) -> Tensor:
         """Append S positions [1, S, D] to the cache and return the logits [1, vocab_size] after the last."""

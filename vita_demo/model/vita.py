@@ -138,7 +138,15 @@ class VitaModel(nn.Module):
             self._transformers = (to_transformers(self.language_model),)
         return self._transformers[0]
 
-    def decoder(self, capacity: int) -> Decoder:
-        """Begin a generation of at most ``capacity`` positions, prompt and answer together."""
+    def decoder(self, capacity: int, cache: KVCache | None = None) -> Decoder:
+        """Begin a generation of at most ``capacity`` positions, prompt and answer together.
+
+        With a ``cache`` the generation continues after the positions that it holds, in a larger copy where it is too
+        small.
+        """
         with torch.inference_mode():
-            return Decoder(self.language_model, self.language_model.allocate_cache(capacity))
+            if cache is None:
+                cache = self.language_model.allocate_cache(capacity)
+            elif cache.capacity < capacity:
+                cache = self.language_model.grow_cache(cache, capacity)
+            return Decoder(self.language_model, cache)

@@ -1,0 +1,291 @@
+"""Conversations: what the cache remembers is what computing everything again would give."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ASSETS
+from vita_demo.conversation import Conversation
+from vita_demo.engine import make_tokens
+from vita_demo.errors import ConfigError, InputError, MediaError
+from vita_demo.generation.events import TokenEvent
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
+from vita_demo.model.language_model import KVCache
+from vita_demo.pipeline import Pipeline
+from vita_demo.preprocess.media import load_media
+from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
+from vita_demo.request import Request
+from vita_demo.turn import Turn, TurnStart
+
+OPTIONS = GenerationOptions(max_new_tokens=24)
+PICTURE = Request(question="What is this?", image_paths=(ASSETS / "scene.png",))
+VIDEO = Request(question="What moves?", video_path=ASSETS / "moving.mp4", max_frames=4)
+SPOKEN = Request(audio_path=ASSETS / "question.wav")
+
+
+@pytest.fixture
+def chat(embedded_pipeline: Pipeline) -> Conversation:
+    return Conversation(embedded_pipeline)
+
+
+def ask(chat: Conversation, request: Request | str, options: GenerationOptions = OPTIONS) -> tuple[TurnStart, Turn]:
+    request = Request(question=request) if isinstance(request, str) else request
+    start, *_, turn = chat.ask(request, options)
+    return start, turn
+
+
+def ask_and_interrupt(chat: Conversation, request: Request, after: int) -> Turn:
+    signal = StopSignal()
+    for event in chat.ask(request, OPTIONS, signal=signal):
+        if isinstance(event, TokenEvent) and event.step + 1 == after:
+            signal.request("cancelled")
+    return chat.turns[-1]
+
+
+def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engine: str = "native") -> tuple[int, ...]:
+    """Token ids of the last turn's answer, prefilled in one piece by the engine that knows no conversations."""
+    model, tokenizer = pipeline.model, pipeline.tokenizer
+    media = [load_media(turn.request, pipeline.settings.config) for turn in turns]
+    images = [None if medium.tiles is None else model.encode_tiles(medium.tiles) for medium in media]
+    sounds = [None if medium.fbank is None else model.encode_audio(medium.fbank) for medium in media]
+    prompt_turns = [
+        PromptTurn(turn.request.question, 0 if image is None else len(image), sound is not None, "", turn.token_ids)
+        for turn, image, sound in zip(turns, images, sounds, strict=True)
+    ]
+    last = prompt_turns[-1]
+    prompt_turns[-1] = PromptTurn(last.question, last.images, last.audio)
+    prompts = build_prompts(prompt_turns, tokenizer.encode, system)
+    features = [image for image in images if image is not None]
+    embeds = model.embed(
+        [token_id for prompt in prompts for token_id in prompt.input_ids],
+        torch.cat(features) if features else None,
+        next((sound for sound in sounds if sound is not None), None),
+    )
+    options = GenerationOptions(max_new_tokens=len(turns[-1].token_ids), engine=engine)
+    return tuple(token.token_id for token in make_tokens(model, embeds, options, frozenset()))
+
+
+def assert_as_from_scratch(chat: Conversation, pipeline: Pipeline, system: str) -> None:
+    for count in range(1, len(chat.turns) + 1):
+        turns = chat.turns[:count]
+        assert turns[-1].token_ids == from_scratch(pipeline, turns, system), f"turn {count}"
+    assert turns[-1].token_ids == from_scratch(pipeline, turns, system, "transformers")
+
+
+def test_every_turn_is_as_if_computed_from_scratch(chat: Conversation, embedded_pipeline: Pipeline) -> None:
+    ask(chat, PICTURE)
+    ask(chat, "And now?")
+    assert len(ask_and_interrupt(chat, Request(question="Go on."), after=5).token_ids) == 5
+    ask(chat, SPOKEN)
+    *_, again = chat.regenerate(OPTIONS)
+    assert again.token_ids == chat.turns[-1].token_ids
+    ask(chat, "to be taken back")
+    chat.undo()
+    ask(chat, PICTURE)
+    ask(chat, "The last question?")
+    assert [turn.finish_reason for turn in chat.turns] == [
+        "length",
+        "length",
+        "cancelled",
+        "length",
+        "length",
+        "length",
+    ]
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
+
+
+def test_only_new_positions_are_computed(chat: Conversation) -> None:
+    first, turn = ask(chat, PICTURE)
+    assert first.reused_positions == 0
+    second, later = ask(chat, "And now?")
+    # The last token of an answer is never read back while it is made.
+    assert second.reused_positions == first.computed_positions + len(turn.token_ids) - 1
+    assert second.computed_positions < 40
+    assert later.stats is not None
+    assert later.stats.prompt_positions == second.computed_positions
+    assert later.reused_positions == second.reused_positions
+
+
+def test_regenerate_reuses_all_but_the_last_position(chat: Conversation) -> None:
+    ask(chat, PICTURE)
+    _, before = ask(chat, "And now?")
+    start, *_, turn = chat.regenerate(OPTIONS)
+    assert start.computed_positions == 1
+    assert turn.token_ids == before.token_ids
+    assert len(chat.turns) == 2
+    sampled = GenerationOptions(max_new_tokens=24, do_sample=True, seed=1)
+    assert [*chat.regenerate(sampled)][-1].token_ids != before.token_ids
+
+
+def test_the_cache_grows_by_copying(embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vita_demo.conversation._CAPACITY_STEP", 8)
+    grown: list[tuple[int, int]] = []
+    grow = type(embedded_pipeline.model.language_model).grow_cache
+
+    def spy(self: object, cache: KVCache, capacity: int) -> KVCache:
+        grown.append((cache.capacity, capacity))
+        return grow(self, cache, capacity)
+
+    monkeypatch.setattr(type(embedded_pipeline.model.language_model), "grow_cache", spy)
+    chat = Conversation(embedded_pipeline)
+    for question in ("One?", "Two?", "Three?"):
+        ask(chat, question)
+    assert len(grown) == 2
+    assert all(before < after for before, after in grown)
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["text"])
+
+
+@pytest.mark.parametrize(("later", "modality"), [(PICTURE, "image"), (VIDEO, "video")])
+def test_the_first_media_change_the_system_prompt_and_nothing_is_reused(
+    later: Request, modality: str, chat: Conversation, embedded_pipeline: Pipeline
+) -> None:
+    ask(chat, "Hello?")
+    start, _ = ask(chat, later)
+    assert start.reused_positions == 0
+    start, _ = ask(chat, VIDEO if later is PICTURE else PICTURE)
+    assert start.reused_positions > 0
+    system = system_prompts()
+    assert chat.turns[-1].token_ids == from_scratch(embedded_pipeline, chat.turns, system[modality])
+    chat.undo()
+    chat.undo()
+    start, turn = ask(chat, "And now?")
+    assert start.reused_positions == 0
+    assert turn.token_ids == from_scratch(embedded_pipeline, chat.turns, system["text"])
+
+
+def test_undo_of_the_first_picture_and_another_keeps_what_is_still_true(
+    chat: Conversation, embedded_pipeline: Pipeline
+) -> None:
+    ask(chat, "Hello?")
+    ask(chat, PICTURE)
+    chat.undo()
+    start, turn = ask(chat, PICTURE)
+    assert start.reused_positions > 0
+    assert turn.token_ids == from_scratch(embedded_pipeline, chat.turns, system_prompts()["image"])
+
+
+def test_a_closed_stream_keeps_what_was_delivered(chat: Conversation, embedded_pipeline: Pipeline) -> None:
+    events = chat.ask(PICTURE, OPTIONS)
+    delivered = [event.token_id for event in take(events, 6) if isinstance(event, TokenEvent)]
+    events.close()
+    assert chat.turns[0].token_ids == tuple(delivered)
+    assert chat.turns[0].finish_reason == "cancelled"
+    events = chat.ask(Request(question="unheard"), OPTIONS)
+    next(events)
+    events.close()
+    assert len(chat.turns) == 1
+    ask(chat, "And now?")
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
+
+
+def test_a_keyboard_interrupt_keeps_what_was_delivered(
+    chat: Conversation, embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = type(embedded_pipeline.model.language_model.layers[0]).forward
+    calls: list[int] = []
+
+    def interrupted(*args: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3 * 6 + 4:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(embedded_pipeline.model.language_model.layers[0]), "forward", interrupted)
+        ask(chat, "Hello?")
+    assert len(chat.turns[0].token_ids) == 3
+    ask(chat, "And now?")
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["text"])
+
+
+def take(events: Iterator[object], count: int) -> list[object]:
+    return [next(events) for _ in range(count)]
+
+
+def test_an_error_leaves_the_conversation_as_it_was(
+    chat: Conversation, embedded_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(chat, PICTURE)
+    (tmp_path / "x.png").write_text("no picture")
+    with pytest.raises(MediaError):
+        ask(chat, Request(question="?", image_paths=(tmp_path / "x.png",)))
+    with pytest.raises(InputError, match="<image>"):
+        ask(chat, "a <image> marker")
+    with pytest.raises(ConfigError, match="does not go with a conversation"):
+        ask(chat, "?", GenerationOptions(num_beams=2))
+    step = "vita_demo.model.vita.Decoder.step"
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broke"):
+        patch.setattr(step, lambda *_: (_ for _ in ()).throw(RuntimeError("it broke")))
+        ask(chat, "?")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broke"):
+        patch.setattr(step, lambda *_: (_ for _ in ()).throw(RuntimeError("it broke")))
+        list(chat.regenerate(OPTIONS))
+    assert len(chat.turns) == 1
+    ask(chat, "And now?")
+    assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
+
+
+def test_undo_and_regenerate_need_a_turn(chat: Conversation) -> None:
+    with pytest.raises(InputError, match="no turn to take back"):
+        chat.undo()
+    with pytest.raises(InputError, match="no answer to make again"):
+        list(chat.regenerate())
+
+
+def test_a_system_prompt_of_ones_own_begins_anew(chat: Conversation, embedded_pipeline: Pipeline) -> None:
+    ask(chat, "Hello?")
+    chat.restart("You are a pirate.")
+    assert chat.turns == ()
+    ask(chat, "Hello?")
+    start, _ = ask(chat, PICTURE)
+    assert start.reused_positions > 0
+    assert_as_from_scratch(chat, embedded_pipeline, "You are a pirate.")
+    with pytest.raises(InputError, match="system prompt holds <image>"):
+        chat.restart("an <image>")
+    assert len(chat.turns) == 2
+
+
+def test_restored_turns_continue_exactly(chat: Conversation, embedded_pipeline: Pipeline) -> None:
+    ask(chat, PICTURE)
+    ask_and_interrupt(chat, SPOKEN, after=3)
+    other = Conversation(embedded_pipeline)
+    other.restart(None, chat.turns)
+    start, restored = ask(other, "And now?")
+    assert start.reused_positions == 0
+    assert restored.token_ids == ask(chat, "And now?")[1].token_ids
+    with pytest.raises(InputError, match="tokenizer"):
+        other.restart(None, [Turn(SPOKEN, "text", (10**6,), "stop")])
+    assert len(other.turns) == 3
+
+
+@pytest.fixture(scope="module")
+def short_pipeline(embedded_pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The embedded model with a context of 300 positions."""
+    folder = tmp_path_factory.mktemp("short") / "short"
+    shutil.copytree(embedded_pipeline.settings.folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 300}))
+    return Pipeline.load(str(folder), device="cpu", dtype="float32")
+
+
+def test_a_full_context_is_known_before_the_answer(short_pipeline: Pipeline) -> None:
+    chat = Conversation(short_pipeline)
+    options = GenerationOptions(max_new_tokens=100)
+    start, turn = ask(chat, "Hello?", options)
+    assert start.free_positions == 300 - start.prompt_positions > len(turn.token_ids) == 100
+    start, turn = ask(chat, "Hello again?", options)
+    assert start.free_positions == len(turn.token_ids) < 100
+    assert turn.finish_reason == "length"
+    before = chat.turns
+    with pytest.raises(InputError, match=r"the model has 300, 0 of them free.*/undo"):
+        ask(chat, "One more?")
+    assert chat.turns == before
+    chat.undo()
+    start, _ = ask(chat, "Hello again?", options)
+    assert start.reused_positions > 100
+    assert_as_from_scratch(chat, short_pipeline, system_prompts()["text"])
