@@ -8,12 +8,13 @@ import click
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.doctor import doctor
+from vita_demo.cli.inspect import inspect
 from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, callbacks, doctor)
+COMMANDS = (run, callbacks, doctor, inspect)
 
 
 class DefaultGroup(click.Group):

@@ -7,6 +7,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from vita_demo.console.report_console import report_console
 from vita_demo.doctor.devices import Device
 from vita_demo.doctor.diagnosis import Diagnosis
 from vita_demo.doctor.finding import Finding
@@ -19,7 +20,7 @@ _SHOWN_PROBLEMS = 8
 
 def show_diagnosis(diagnosis: Diagnosis, console: RichConsole | None = None) -> None:
     """Print every group, one line a finding, and the verdict; lines are wrapped on a terminal only."""
-    console = console or RichConsole(highlight=False, soft_wrap=True)
+    console = console or report_console()
     for group, findings in groupby(diagnosis.findings, key=lambda finding: finding.group):
         console.print(Text(group, style="bold"))
         members = list(findings)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vita_demo.config import AudioConfig
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
 
 Samples = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> 
         float32 array [n] in -1 … 1.
 
     Raises:
-        MediaError: when there is no sound to read, or it is longer than ``max_s`` seconds.
+        MediaError: when there is no sound to read (``UnknownFormatError``), or it is longer than ``max_s`` seconds.
     """
     import soundfile
 
@@ -59,7 +59,7 @@ def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
                 warnings.simplefilter("ignore")
                 samples, rate_hz = librosa.load(path, sr=None, mono=True)
         except (audioread.DecodeError, OSError, EOFError):
-            raise MediaError(
+            raise UnknownFormatError(
                 f"audio {path} cannot be decoded; give a WAV, FLAC, MP3 or OGG file, or a video with a sound track"
             ) from decord_error
         return samples[:, None], int(rate_hz)  # [n, 1]

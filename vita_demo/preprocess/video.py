@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
 from vita_demo.preprocess.image import load_image
 
 MIN_FRAMES = 4
@@ -39,7 +39,7 @@ def load_frames(
     """Sample a video file, or read a folder of pictures as if they were sampled frames.
 
     Raises:
-        MediaError: when there is no frame to read.
+        MediaError: when there is no frame to read; ``UnknownFormatError`` when the file is no video.
     """
     if path.is_dir():
         return _load_folder(path, max_frames)
@@ -97,4 +97,4 @@ def _open(path: Path) -> Any:
     try:
         return decord.VideoReader(str(path), ctx=decord.cpu(0))
     except Exception as error:
-        raise MediaError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error
+        raise UnknownFormatError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error
