@@ -68,6 +68,7 @@ def test_the_light_modules_import_no_torch_at_module_level() -> None:
     )
     light += files("chat.py", "line_reader.py", "session.py", "turn.py", "attachments.py")
     light += files("tokenizer.py", "preprocess", "__init__.py", "errors.py", "model_path.py", "embedded.py")
+    light += files("doctor/", "inspection.py", "drawing.py")
     assert offenders(light, "torch", "transformers", "librosa", top_level_only=True) == []
 
 
@@ -96,6 +97,12 @@ def test_a_native_run_imports_neither_transformers_nor_torch_compiler() -> None:
     loaded = loaded_modules("--question", "hi", "--max_new_tokens", "2")
     assert "torch" in loaded
     assert not loaded & {"transformers", "librosa", "torch._dynamo"}
+
+
+def test_inspecting_imports_no_torch() -> None:
+    loaded = loaded_modules("inspect", "assets/scene.png", "assets/question.wav", "--json")
+    assert "vita_demo.inspection" in loaded
+    assert not loaded & {"torch", "transformers", "librosa"}
 
 
 def test_the_public_api_is_lazy_and_complete() -> None:

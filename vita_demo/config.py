@@ -191,6 +191,11 @@ class VitaConfig:
         """How many tiles the projector takes at once: 1, or 5 in a frameCat checkpoint."""
         return self.mm_hidden_size // self.vision.feature_size
 
+    @property
+    def pad_colour(self) -> tuple[int, int, int] | None:
+        """Colour that pads video frames to a square; None crops them."""
+        return self.vision.mean_colour if self.image_aspect_ratio == "pad" else None
+
     @classmethod
     def from_pretrained(cls, folder: Path, vision_tower: Path | None = None, audio_encoder: Path | None = None) -> Self:
         """Read ``config.json`` and find the settings of both encoders without any file being edited.

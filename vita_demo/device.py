@@ -49,7 +49,7 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
         return _DTYPES[name]
     if device.type == "cuda":
         return _DTYPES.get(declared, torch.bfloat16)
-    return torch.float32 if 4 * parameters < _physical_memory_bytes() / 2 else torch.bfloat16
+    return torch.float32 if 4 * parameters < physical_memory_bytes() / 2 else torch.bfloat16
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:
@@ -123,7 +123,8 @@ def copy_bandwidth_bytes_per_s(device: torch.device, size_bytes: int = 256 << 20
     return 2 * size_bytes / min(times[1:])
 
 
-def _physical_memory_bytes() -> int:
+def physical_memory_bytes() -> int:
+    """Memory of the machine; 16 GiB where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -4,6 +4,7 @@
     ├── InputError        an argument that cannot be used as given            exit code 2
     ├── ConfigError       settings that contradict each other                 exit code 2
     ├── MediaError        a picture, video or sound file that cannot be read  exit code 1
+    │   └── UnknownFormatError  it is no file of its kind at all              exit code 1
     ├── CheckpointError   a model folder that cannot be loaded                exit code 1
     └── GenerationError   a failure while the answer is made                  exit code 1
 
@@ -31,6 +32,10 @@ class ConfigError(VitaDemoError):
 
 class MediaError(VitaDemoError):
     """A picture, video or sound file that cannot be read."""
+
+
+class UnknownFormatError(MediaError):
+    """A file that is no picture, no video or no sound at all, rather than a damaged one."""
 
 
 class CheckpointError(VitaDemoError):

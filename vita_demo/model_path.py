@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from vita_demo.errors import CheckpointError, InputError
+from vita_demo.resources import resource
 
 EMBEDDED = "embedded"
+RELEASED = "VITA-MLLM/VITA-1.5"
 NOTICE = "the embedded model is untrained: its words mean nothing. Give --model_path for a real answer"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.json", "*train.yaml", "*global_cmvn"]
 
@@ -17,6 +19,33 @@ def locate_checkpoint(model_path: str) -> Path:
         InputError: when the path does not exist and is no hub id.
         CheckpointError: when the folder holds no checkpoint, or a download fails.
     """
+    return _with_config(locate_folder(model_path))
+
+
+def locate_settings(model_path: str) -> Path:
+    """Return a folder that holds the model's settings, with or without its weights; nothing is downloaded.
+
+    Raises:
+        InputError: when the path does not exist and is no hub id.
+        CheckpointError: when the folder holds no checkpoint, or the hub id is not in the local cache.
+    """
+    if model_path == EMBEDDED:
+        return resource("assets", "miniature")
+    try:
+        return _with_config(locate_folder(model_path, download=False))
+    except CheckpointError:
+        if model_path != RELEASED:
+            raise
+        return resource("configs", "vita15")
+
+
+def locate_folder(model_path: str, download: bool = True) -> Path:
+    """Return the folder that is meant, whatever it holds.
+
+    Raises:
+        InputError: when the path does not exist and is no hub id.
+        CheckpointError: when a download fails, or is not allowed and the hub id is not in the local cache.
+    """
     if model_path == EMBEDDED:
         from vita_demo.embedded import embedded_checkpoint
 
@@ -25,21 +54,45 @@ def locate_checkpoint(model_path: str) -> Path:
     if folder.is_file():
         raise InputError(f"--model_path {model_path} is a file; give the folder that holds it")
     if folder.is_dir():
-        return _with_config(folder)
-    if model_path.count("/") == 1 and not model_path.startswith((".", "/", "~")) and not folder.parent.is_dir():
-        return _with_config(_download(model_path))
+        return folder
+    if is_hub_id(model_path):
+        return _download(model_path) if download else _cached(model_path)
     raise InputError(
         f"--model_path {model_path} does not exist; give a checkpoint's folder or a hub id like owner/name"
     )
 
 
-def _with_config(folder: Path) -> Path:
+def is_hub_id(model_path: str) -> bool:
+    """Say whether this has the form owner/name and is no local path."""
+    folder = Path(model_path).expanduser()
+    return model_path.count("/") == 1 and not model_path.startswith((".", "/", "~")) and not folder.parent.is_dir()
+
+
+def config_folder(folder: Path) -> Path | None:
+    """Return ``folder``, or the one folder in it, that holds the checkpoint's ``config.json``; None without one."""
     if (folder / "config.json").is_file():
         return folder
     below = [file.parent for file in folder.glob("*/config.json") if (file.parent / "tokenizer_config.json").is_file()]
-    if len(below) == 1:
-        return below[0]
-    raise CheckpointError(f"{folder} holds no config.json; give the folder of a VITA-1.5 checkpoint")
+    return below[0] if len(below) == 1 else None
+
+
+def _with_config(folder: Path) -> Path:
+    found = config_folder(folder)
+    if found is None:
+        raise CheckpointError(f"{folder} holds no config.json; give the folder of a VITA-1.5 checkpoint")
+    return found
+
+
+def _cached(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        raise CheckpointError(
+            f"--model_path {repository} is not in the local hub cache; download it with hf download {repository}"
+        ) from None
 
 
 def _download(repository: str) -> Path:

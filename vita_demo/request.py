@@ -43,27 +43,38 @@ class Request:
                 f"--image_path {self.image_paths[0]} and --video_path {self.video_path} were both given: "
                 "the model sees pictures or a video, so leave one out"
             )
-        self._check_sampling()
+        check_sampling(self.fps, self.max_frames, self.start_s, self.end_s)
         for path in self.image_paths:
-            _check_file(path, "--image_path")
+            check_file(path, "--image_path")
         if self.video_path is not None and not self.video_path.is_dir():
-            _check_file(self.video_path, "--video_path")
+            check_file(self.video_path, "--video_path")
         if self.audio_path is not None:
-            _check_file(self.audio_path, "--audio_path")
-
-    def _check_sampling(self) -> None:
-        if not self.fps > 0:
-            raise InputError(f"--fps {self.fps:g} must be above 0; 1 is one frame a second")
-        if self.max_frames < 1:
-            raise InputError(f"--max_frames {self.max_frames} must be at least 1; the model was trained with up to 16")
-        start, end = self.start_s or 0.0, self.end_s
-        if start < 0:
-            raise InputError(f"--start {start:g} must not be negative; it counts seconds from the video's start")
-        if end is not None and end <= start:
-            raise InputError(f"--end {end:g} must come after --start {start:g}; both are seconds of the video")
+            check_file(self.audio_path, "--audio_path")
 
 
-def _check_file(path: Path, flag: str) -> None:
+def check_sampling(fps: float, max_frames: int, start_s: float | None, end_s: float | None) -> None:
+    """Refuse what no video can be sampled with; see ``Request`` for the values.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    if not fps > 0:
+        raise InputError(f"--fps {fps:g} must be above 0; 1 is one frame a second")
+    if max_frames < 1:
+        raise InputError(f"--max_frames {max_frames} must be at least 1; the model was trained with up to 16")
+    start = start_s or 0.0
+    if start < 0:
+        raise InputError(f"--start {start:g} must not be negative; it counts seconds from the video's start")
+    if end_s is not None and end_s <= start:
+        raise InputError(f"--end {end_s:g} must come after --start {start:g}; both are seconds of the video")
+
+
+def check_file(path: Path, flag: str) -> None:
+    """Refuse a path under which nothing can be read.
+
+    Raises:
+        InputError: when it is a folder, does not exist or is empty; ``flag`` is what the user gave it as.
+    """
     if path.is_dir():
         raise InputError(f"{flag} {path} is a folder; give a file")
     if not path.exists():

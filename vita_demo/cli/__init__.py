@@ -10,13 +10,15 @@ from click.shell_completion import CompletionItem
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.chat import chat
+from vita_demo.cli.doctor import doctor
+from vita_demo.cli.inspect import inspect
 from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, chat, replay, callbacks)
+COMMANDS = (run, chat, inspect, doctor, replay, callbacks)
 
 
 class DefaultGroup(click.Group):

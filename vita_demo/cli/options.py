@@ -60,16 +60,20 @@ def option_group(title: str, *options: Callable[[Command], Command]) -> Callable
     return add
 
 
+sampling_options = (
+    click.option("--fps", default=1.0, show_default=True, help="Video frames sampled per second."),
+    click.option("--max_frames", default=16, show_default=True, help="At most so many video frames."),
+    click.option("--start", type=float, help="Where in the video to start, in seconds."),
+    click.option("--end", type=float, help="Where in the video to end, in seconds."),
+)
+
 media_options = option_group(
     "What is asked",
     click.option("--question", default="", help="What to ask. May be left out when --audio_path asks it."),
     click.option("--image_path", type=FILE, multiple=True, help="A picture; may be given several times."),
     click.option("--video_path", type=FILE, help="A video, or a folder of pictures as its frames."),
     click.option("--audio_path", type=FILE, help="A sound file, or a video whose sound track is heard."),
-    click.option("--fps", default=1.0, show_default=True, help="Video frames sampled per second."),
-    click.option("--max_frames", default=16, show_default=True, help="At most so many video frames."),
-    click.option("--start", type=float, help="Where in the video to start, in seconds."),
-    click.option("--end", type=float, help="Where in the video to end, in seconds."),
+    *sampling_options,
     click.option("--frameCat", "frame_cat", is_flag=True, help="For checkpoints that join five frames."),
 )
 

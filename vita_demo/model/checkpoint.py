@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +38,23 @@ FUSED: Mapping[str, tuple[str, ...]] = {
     "self_attn.qkv_proj.": ("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."),
     "mlp.gate_up_proj.": ("mlp.gate_proj.", "mlp.up_proj."),
 }
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 _READERS = 4
 _SHARD_BYTES = 5_000_000_000
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TensorProblem:
+    """A tensor that does not find its place, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -64,15 +78,24 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path, config: VitaConfig, vocab_size: int) -> "Checkpoint":
-        """Read the headers of a single or sharded safetensors checkpoint.
-
-        The vocabulary is cut to the tokenizer's ``vocab_size``, as upstream does, so that padding rows are never
-        sampled; a projector five times as wide is taken for a frameCat one.
+        """Read the headers of a single or sharded safetensors checkpoint; see ``of``.
 
         Raises:
             CheckpointError: when a file is missing or damaged.
         """
         tensors = {name: tensor for file in _weight_files(folder) for name, tensor in read_header(file).items()}
+        return cls.of(folder, config, vocab_size, tensors)
+
+    @classmethod
+    def of(cls, folder: Path, config: VitaConfig, vocab_size: int, tensors: Mapping[str, StoredTensor]) -> "Checkpoint":
+        """Fit the settings to the stored tensors.
+
+        The vocabulary is cut to the tokenizer's ``vocab_size``, as upstream does, so that padding rows are never
+        sampled; a projector five times as wide is taken for a frameCat one.
+
+        Raises:
+            CheckpointError: when the tokenizer has more tokens than the model.
+        """
         if vocab_size > config.text.vocab_size:
             raise CheckpointError(
                 f"{folder}: the tokenizer has {vocab_size:,} tokens, the model {config.text.vocab_size:,}; "
@@ -94,9 +117,10 @@ class Checkpoint:
         Raises:
             CheckpointError: when a tensor is missing, unexpected or of another shape.
         """
-        with torch.device("meta"):
-            model = VitaModel(self.config)
-        plan = self._plan(model)
+        model = _without_memory(self.config)
+        plan, problems = self._plan(model)
+        if problems:
+            self._refuse(problems)
         targets = _materialize(model, device, dtype)
         report = _Counter(progress, sum(stored.size_bytes for _, _, stored in plan))
 
@@ -110,7 +134,11 @@ class Checkpoint:
                 pass
         return model.eval().requires_grad_(False)
 
-    def _plan(self, model: VitaModel) -> list[tuple[str, slice, StoredTensor]]:
+    def problems(self) -> list[TensorProblem]:
+        """List every tensor that is missing, unexpected or of another shape; no weights are read."""
+        return self._plan(_without_memory(self.config))[1]
+
+    def _plan(self, model: VitaModel) -> tuple[list[tuple[str, slice, StoredTensor]], list[TensorProblem]]:
         """Decide for each of our tensors which rows come from which stored tensor."""
         plan, problems, used = [], [], set()
         for name, target in _targets(model).items():
@@ -120,22 +148,24 @@ class Checkpoint:
                 used.add(upstream)
                 expected = (rows, *target.shape[1:]) if target.dim() else ()
                 if stored is None:
-                    problems.append(f"{upstream} is missing")
+                    problems.append(TensorProblem(upstream, "is missing"))
                 elif self._fits(upstream, stored.shape, expected):
                     cut = stored.first_rows(rows) if stored.shape != expected else stored
                     plan.append((name, slice(row, row + rows), cut))
                 else:
-                    problems.append(f"{upstream} has shape {list(stored.shape)} instead of {list(expected)}")
+                    reason = f"has shape {list(stored.shape)} instead of {list(expected)}"
+                    problems.append(TensorProblem(upstream, reason))
                 row += rows
         tied = {"lm_head.weight"} if self.config.text.tie_word_embeddings else set()
-        problems += [f"{name} is unexpected" for name in self.tensors if name not in used | tied]
-        if problems:
-            more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise CheckpointError(
-                f"{self.folder}: {'; '.join(problems[:3])}{more}; the files do not make one VITA-1.5 checkpoint "
-                f"({'; '.join(self.config.settings_notes)})"
-            )
-        return plan
+        problems += [TensorProblem(name, "is unexpected") for name in self.tensors if name not in used | tied]
+        return plan, problems
+
+    def _refuse(self, problems: list[TensorProblem]) -> NoReturn:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(
+            f"{self.folder}: {'; '.join(map(str, problems[:3]))}{more}; the files do not make one VITA-1.5 checkpoint "
+            f"({'; '.join(self.config.settings_notes)})"
+        )
 
     @staticmethod
     def _fits(upstream: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> bool:
@@ -162,15 +192,33 @@ class _Counter:
                 self.progress(self.done, self.total)
 
 
+def read_weight_map(folder: Path) -> dict[str, str]:
+    """Read in which shard each tensor lies; empty when there is no index.
+
+    Raises:
+        CheckpointError: when the index is damaged.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return {}
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or {type(name) for name in weight_map.values()} != {str}:
+        raise CheckpointError(f"{index} names no shards; download it again")
+    return weight_map
+
+
 def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        weight_map = read_json(index).get("weight_map", {})
-        return [folder / name for name in sorted(set(weight_map.values()))]
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
-    raise CheckpointError(f"{folder} holds no model.safetensors and no index of shards; download the whole checkpoint")
+    shards = read_weight_map(folder).values()
+    if shards:
+        return [folder / name for name in sorted(set(shards))]
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    raise CheckpointError(f"{folder} holds no {SINGLE} and no index of shards; download the whole checkpoint")
+
+
+def _without_memory(config: VitaConfig) -> VitaModel:
+    with torch.device("meta"):
+        return VitaModel(config)
 
 
 def _targets(model: nn.Module) -> dict[str, Tensor]:
@@ -236,7 +284,7 @@ def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BY
             shards[-1][upstream] = tensor
             size += tensor.nbytes
     if len(shards) == 1:
-        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(shards[0], folder / SINGLE, metadata={"format": "pt"})
         return
     weight_map = {}
     for number, shard in enumerate(shards, start=1):
@@ -245,4 +293,4 @@ def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BY
         weight_map.update(dict.fromkeys(shard, file))
     total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    (folder / INDEX).write_text(json.dumps(index, indent=1))

@@ -83,11 +83,40 @@ class StoredTensor:
             view = view[count:]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself, and how much of it is there.
+
+    Attributes:
+        tensors: every stored tensor by name.
+        size_bytes: how long the file is.
+        needed_bytes: how long it should be.
+    """
+
+    tensors: dict[str, StoredTensor]
+    size_bytes: int
+    needed_bytes: int
+
+
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """List the tensors of a safetensors file.
 
     Raises:
         CheckpointError: when the file is missing, is truncated, or is something else.
+    """
+    header = parse_header(path)
+    if header.size_bytes < header.needed_bytes:
+        raise CheckpointError(
+            f"{path} is truncated: {header.size_bytes:,} of {header.needed_bytes:,} bytes; download it again"
+        )
+    return header.tensors
+
+
+def parse_header(path: Path) -> Header:
+    """Read the header of a safetensors file whose end may be missing.
+
+    Raises:
+        CheckpointError: when the file or its header is missing or cut short, or is something else.
     """
     try:
         with path.open("rb") as file:
@@ -99,14 +128,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         header.pop("__metadata__", None)
         base = 8 + length
         tensors = {name: _stored(path, base, entry) for name, entry in header.items()}
+        end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=base)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; download the whole checkpoint") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is no safetensors file ({error}); download it again") from error
-    end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=base)
-    if end > size:
-        raise CheckpointError(f"{path} is truncated: {size:,} of {end:,} bytes; download it again")
-    return tensors
+    return Header(tensors, size, end)
 
 
 def _stored(path: Path, base: int, entry: dict[str, object]) -> StoredTensor:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vita_demo.config import AudioConfig
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
+from vita_demo.preprocess.quiet import quiet_decoder
 
 Samples = NDArray[np.float32]
 
@@ -25,7 +26,7 @@ def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> 
         float32 array [n] in -1 … 1.
 
     Raises:
-        MediaError: when there is no sound to read, or it is longer than ``max_s`` seconds.
+        MediaError: when there is no sound to read (``UnknownFormatError``), or it is longer than ``max_s`` seconds.
     """
     import soundfile
 
@@ -47,7 +48,8 @@ def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        track = decord.AudioReader(str(path), ctx=decord.cpu(0), sample_rate=sample_rate_hz, mono=True)
+        with quiet_decoder():
+            track = decord.AudioReader(str(path), ctx=decord.cpu(0), sample_rate=sample_rate_hz, mono=True)
         return track[:].asnumpy().T, sample_rate_hz  # [n, 1]
     except decord.DECORDError as decord_error:
         import audioread
@@ -59,7 +61,7 @@ def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
                 warnings.simplefilter("ignore")
                 samples, rate_hz = librosa.load(path, sr=None, mono=True)
         except (audioread.DecodeError, OSError, EOFError):
-            raise MediaError(
+            raise UnknownFormatError(
                 f"audio {path} cannot be decoded; give a WAV, FLAC, MP3 or OGG file, or a video with a sound track"
             ) from decord_error
         return samples[:, None], int(rate_hz)  # [n, 1]

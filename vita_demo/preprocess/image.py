@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
 
 MAX_TILES = 12
 _WHITE = (255, 255, 255)
@@ -25,15 +25,18 @@ def load_image(path: Path) -> Image.Image:
     scaled to 8 bit.
 
     Raises:
-        MediaError: when the file is no picture, is damaged, or would take too much memory to decode.
+        MediaError: when the file is no picture (``UnknownFormatError``), is damaged, or would take too much memory.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                # Pillow tells MPEG videos and can read none.
+                if image.format == "MPEG":
+                    raise UnidentifiedImageError
                 return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise MediaError(
+        raise UnknownFormatError(
             f"image {path} is not in a picture format that Pillow knows; give a PNG or JPEG file"
         ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):

@@ -79,22 +79,33 @@ def _load_video(path: Path, request: Request, config: VitaConfig, notes: list[st
     frames = load_frames(path, request.fps, request.max_frames, request.start_s, request.end_s)
     span = f", from {frames.times_s[0]:.1f} s to {frames.times_s[-1]:.1f} s" if frames.times_s else ""
     notes.append(f"video {path.name}: used {len(frames.images)} of {frames.total} frames{span}")
-    pad_colour = config.vision.mean_colour if config.image_aspect_ratio == "pad" else None
-    return np.stack([fit_frame(image, config.vision.image_size, pad_colour) for image in frames.images])  # [N, S, S, 3]
+    return np.stack(
+        [fit_frame(image, config.vision.image_size, config.pad_colour) for image in frames.images]
+    )  # [N, S, S, 3]
 
 
 def _load_sound(path: Path, config: AudioConfig, notes: list[str]) -> NDArray[np.float32]:
     samples = load_audio(path, config.sample_rate_hz, config.max_s)
     features = fbank(samples, config)  # [frames, mel bins]
     duration_s = len(samples) / config.sample_rate_hz
-    positions = config.positions(len(features))
+    positions = sound_positions(path, duration_s, len(features), config)
+    notes.append(f"audio {path.name}: {duration_s:.1f} s in {positions} positions")
+    return features
+
+
+def sound_positions(path: Path, duration_s: float, frames: int, config: AudioConfig) -> int:
+    """Count the language-model positions of a sound of so many filter-bank frames.
+
+    Raises:
+        MediaError: when it is too short or too long for the encoder.
+    """
+    positions = config.positions(frames)
     if positions == 0:
         raise MediaError(
             f"audio {path} lasts {duration_s:.3f} s, too short to hear; give at least {config.min_s:.3f} s"
         )
-    if len(features) > config.max_frames:
+    if frames > config.max_frames:
         raise MediaError(
             f"audio {path} lasts {duration_s:.1f} s, over the model's {config.max_s:.0f} s; cut it shorter"
         )
-    notes.append(f"audio {path.name}: {duration_s:.1f} s in {positions} positions")
-    return features
+    return positions

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
 from vita_demo.preprocess.image import load_image
+from vita_demo.preprocess.quiet import quiet_decoder
 
 MIN_FRAMES = 4
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -39,7 +40,7 @@ def load_frames(
     """Sample a video file, or read a folder of pictures as if they were sampled frames.
 
     Raises:
-        MediaError: when there is no frame to read.
+        MediaError: when there is no frame to read; ``UnknownFormatError`` when the file is no video.
     """
     if path.is_dir():
         return _load_folder(path, max_frames)
@@ -95,6 +96,7 @@ def _open(path: Path) -> Any:
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        return decord.VideoReader(str(path), ctx=decord.cpu(0))
+        with quiet_decoder():
+            return decord.VideoReader(str(path), ctx=decord.cpu(0))
     except Exception as error:
-        raise MediaError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error
+        raise UnknownFormatError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error

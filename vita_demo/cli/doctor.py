@@ -1,0 +1,34 @@
+"""The command that checks whether the model can run here."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from vita_demo.cli.options import FILE, SETTINGS
+from vita_demo.model_path import EMBEDDED
+
+
+@click.command(context_settings=SETTINGS)
+@click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id.")
+@click.option("--vision_tower", type=FILE, help="Folder of the vision encoder's settings.")
+@click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def doctor(**flags: Any) -> None:
+    """Check whether the model can run here: software, memory, the checkpoint's files, media.
+
+    Nothing is loaded and nothing is downloaded.  Exits with 1 when there is a problem.
+    """
+    from vita_demo.console.doctor_report import show_diagnosis
+    from vita_demo.doctor.diagnosis import diagnose
+    from vita_demo.doctor.source import Source
+
+    source = Source(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
+    diagnosis = diagnose(source, flags["debug"])
+    if flags["as_json"]:
+        click.echo(json.dumps(diagnosis.to_dict(), ensure_ascii=False))
+    else:
+        show_diagnosis(diagnosis)
+    sys.exit(0 if diagnosis.can_run else 1)

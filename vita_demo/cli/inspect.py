@@ -1,0 +1,54 @@
+"""The command that shows what the model would see of some files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vita_demo.cli.options import FILE, SETTINGS, GroupedCommand, option_group, sampling_options
+from vita_demo.console import Console
+from vita_demo.errors import InputError
+from vita_demo.model_path import EMBEDDED, locate_settings
+
+
+@click.command(cls=GroupedCommand, context_settings=SETTINGS)
+@click.argument("media", type=FILE, nargs=-1, required=True)
+@option_group("What is seen of a video", *sampling_options)
+@option_group(
+    "Model",
+    click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id."),
+)
+@option_group(
+    "Printing",
+    click.option("--output", type=FILE, help="Draw what the model sees into this PNG file."),
+    click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+def inspect(media: tuple[Path, ...], **flags: Any) -> None:
+    """Show what the model would see of pictures, videos, folders of frames and sounds.
+
+    Says how they are cut into tiles, sampled and turned into a filter bank, and what they cost of the context.  The
+    model's settings are read and its weights are not; nothing is downloaded.
+    """
+    from vita_demo.config import VitaConfig
+    from vita_demo.console.inspection_view import show_inspection
+    from vita_demo.inspection import Sampling, inspect_media
+
+    sampling = Sampling(flags["fps"], flags["max_frames"], flags["start"], flags["end"])
+    config = VitaConfig.from_pretrained(locate_settings(flags["model_path"]))
+    inspection = inspect_media(media, config, sampling)
+    if flags["output"] is not None:
+        from vita_demo.drawing import draw_sheet
+
+        try:
+            draw_sheet(inspection).save(flags["output"], format="PNG")
+        except OSError as error:
+            raise InputError(
+                f"--output {flags['output']} cannot be written ({error.strerror}); give another path"
+            ) from None
+        Console().note(f"wrote {flags['output']}")
+    if flags["as_json"]:
+        click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))
+    else:
+        show_inspection(inspection, preview=flags["output"] is None)
