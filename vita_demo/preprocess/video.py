@@ -56,7 +56,8 @@ def load_frames(
     last = count - 1 if end_s is None else min(int(end_s * frame_rate), count - 1)
     positions = sample_positions(first, last, frame_rate, fps, max_frames)
     try:
-        pixels = reader.get_batch(positions).asnumpy()  # [N, H, W, 3]
+        with quiet_decoder():
+            pixels = reader.get_batch(positions).asnumpy()  # [N, H, W, 3]
     except Exception as error:
         raise MediaError(f"video {path} is damaged at the frames that were sampled; cut it with --end") from error
     return Frames(
