@@ -7,12 +7,13 @@ import click
 
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
+from vita_demo.cli.compare import compare
 from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, callbacks)
+COMMANDS = (run, callbacks, compare)
 
 
 class DefaultGroup(click.Group):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
 from vita_demo.metrics import RunStats
 
@@ -36,6 +36,21 @@ class Console:
         with Progress(*columns, console=self._rich, transient=True, disable=not self._rich.is_terminal) as progress:
             task = progress.add_task("weights", total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
+        """Show a bar over ``total`` runs; yields what takes the name of each run before it begins."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        # Drawn between runs only: a thread that draws while a run is measured would slow it down.
+        with Progress(
+            *columns, console=self._rich, transient=True, auto_refresh=False, disable=not self._rich.is_terminal
+        ) as progress:
+            task = progress.add_task(what, total=total, completed=-1)
+
+            def advance(name: str) -> None:
+                progress.update(task, advance=1, description=f"{what} {name:12}", refresh=True)
+
+            yield advance
 
     def summary(self, stats: RunStats | None, finish_reason: str, state: str | None) -> None:
         """Give the times of a run in one line; without ``stats`` only how it ended."""

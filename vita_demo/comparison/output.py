@@ -1,0 +1,95 @@
+"""Writes a comparison to files; the suffix says which kind."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+
+from vita_demo.comparison.metric import METRICS
+from vita_demo.comparison.record import STAGES, Comparison, ModeResult
+from vita_demo.errors import ComparisonError, InputError
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written later.
+
+    Raises:
+        InputError: when the suffix is unknown, or the file cannot be opened.
+    """
+    if path.suffix not in WRITERS:
+        raise InputError(f"--output {path}: its suffix says no known kind; give one of {', '.join(WRITERS)}")
+    existed = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written ({error.strerror}); choose another path") from error
+    if not existed:
+        path.unlink()
+
+
+def write(comparison: Comparison, path: Path) -> None:
+    """Write ``comparison`` as the kind that the suffix of ``path`` says.
+
+    Raises:
+        ComparisonError: when the file cannot be written after all.
+    """
+    content = WRITERS[path.suffix](comparison)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise ComparisonError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
+
+
+def to_json(comparison: Comparison) -> str:
+    """Write everything: all runs with ids, text, the time of every token, and the statistics."""
+    return json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1) + "\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Write a row for each run."""
+    text = StringIO()
+    names = ["mode", "run", "tokens", *(metric.name for metric in METRICS), *(f"{stage}_s" for stage in STAGES)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for mode in comparison.modes:
+        for number, run in enumerate(mode.runs, 1):
+            metrics = {metric.name: getattr(run.stats, metric.name) for metric in METRICS}
+            stages = {f"{stage}_s": seconds for stage, seconds in run.stages_s.items()}
+            writer.writerow({"mode": mode.name, "run": number, "tokens": run.stats.tokens, **metrics, **stages})
+    return text.getvalue()
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Write the table, what was asked, and where it ran."""
+    lines = [
+        "| mode | " + " | ".join(f"{metric.label}, {metric.unit}" for metric in METRICS) + " |",
+        "|---" + "|---:" * len(METRICS) + "|",
+        *(_markdown_row(comparison, mode) for mode in comparison.modes),
+        "",
+        f"Median, its ratio to {comparison.baseline.name}, and (least–most).",
+        "",
+        *(f"{text[0].upper()}{text[1:]}." for text in (comparison.verdict, comparison.disturbance) if text),
+        "",
+        *(f"- {line}" for line in comparison.circumstances),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(comparison: Comparison, mode: ModeResult) -> str:
+    cells = []
+    for metric in METRICS:
+        spread = comparison.spread(mode, metric.name)
+        if spread is None:
+            cells.append("–")
+            continue
+        ratio = "" if spread.ratio is None or mode is comparison.baseline else f" ×{spread.ratio:.2f}"
+        cells.append(f"{metric.write(spread.median)}{ratio} ({metric.write_range(spread.minimum, spread.maximum)})")
+    return f"| {mode.name} | " + " | ".join(cells) + " |"
+
+
+WRITERS: Mapping[str, Callable[[Comparison], str]] = {
+    ".json": to_json,
+    ".csv": to_csv,
+    ".md": to_markdown,
+}
