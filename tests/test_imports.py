@@ -67,6 +67,7 @@ def test_the_light_modules_import_no_torch_at_module_level() -> None:
         "demo.py", "generation/events.py", "generation/callback", "generation/builtin", "generation/options.py"
     )
     light += files("chat.py", "line_reader.py", "session.py", "turn.py", "attachments.py")
+    light += files("comparison/metric.py", "comparison/modes.py", "comparison/output.py", "comparison/record.py")
     light += files("tokenizer.py", "preprocess", "__init__.py", "errors.py", "model_path.py", "embedded.py")
     light += files("doctor/", "inspection.py", "drawing.py")
     assert offenders(light, "torch", "transformers", "librosa", top_level_only=True) == []
@@ -85,12 +86,28 @@ def loaded_modules(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("chat", "--help"), ("--image_path", "missing.png", "--question", "x")]
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("chat", "--help"),
+        ("--image_path", "missing.png", "--question", "x"),
+        ("compare", "--question", "x", "--output", "x.docx"),
+    ],
 )
 def test_help_and_input_errors_import_no_torch(arguments: tuple[str, ...]) -> None:
     loaded = loaded_modules(*arguments)
     assert "click" in loaded
-    assert not loaded & {"torch", "transformers", "numpy", "decord", "librosa", "prompt_toolkit"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "numpy",
+        "decord",
+        "librosa",
+        "prompt_toolkit",
+        "matplotlib",
+        "jinja2",
+    }
 
 
 def test_a_native_run_imports_neither_transformers_nor_torch_compiler() -> None:

@@ -6,7 +6,8 @@
     ├── MediaError        a picture, video or sound file that cannot be read  exit code 1
     │   └── UnknownFormatError  it is no file of its kind at all              exit code 1
     ├── CheckpointError   a model folder that cannot be loaded                exit code 1
-    └── GenerationError   a failure while the answer is made                  exit code 1
+    ├── GenerationError   a failure while the answer is made                  exit code 1
+    └── ComparisonError   answers that should be equal and are not            exit code 1
 
 Every message is one line that says what is wrong, with which value, and what to do.
 """
@@ -44,3 +45,7 @@ class CheckpointError(VitaDemoError):
 
 class GenerationError(VitaDemoError):
     """A failure while the answer is made."""
+
+
+class ComparisonError(VitaDemoError):
+    """Answers that should be equal and are not."""

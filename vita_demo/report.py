@@ -23,8 +23,8 @@ def report(answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
         "frames": answer.frames,
         "finish_reason": answer.finish_reason,
         "metrics": replace(answer.stats, bandwidth_fraction=_bandwidth_fraction(answer, pipeline)).to_dict(),
-        "model": _model(pipeline),
-        "host": _host(pipeline),
+        "model": {**describe_model(pipeline), "engine": "native"},
+        "host": describe_host(pipeline),
     }
 
 
@@ -37,17 +37,18 @@ def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
     return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
 
 
-def _model(pipeline: Pipeline) -> dict[str, Any]:
+def describe_model(pipeline: Pipeline) -> dict[str, Any]:
+    """Say which weights answer, in what precision and where."""
     return {
         "path": str(pipeline.settings.folder),
         "parameters": sum(parameter.numel() for parameter in pipeline.model.parameters()),
         "dtype": str(pipeline.model.dtype).removeprefix("torch."),
         "device": str(pipeline.model.device),
-        "engine": "native",
     }
 
 
-def _host(pipeline: Pipeline) -> dict[str, Any]:
+def describe_host(pipeline: Pipeline) -> dict[str, Any]:
+    """Say which machine runs, and with what."""
     import torch
 
     import vita_demo

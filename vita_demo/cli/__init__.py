@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.chat import chat
+from vita_demo.cli.compare import compare
 from vita_demo.cli.doctor import doctor
 from vita_demo.cli.inspect import inspect
 from vita_demo.cli.options import SETTINGS
@@ -18,7 +19,7 @@ from vita_demo.cli.run import run
 from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
-COMMANDS = (run, chat, inspect, doctor, replay, callbacks)
+COMMANDS = (run, chat, compare, inspect, doctor, replay, callbacks)
 
 
 class DefaultGroup(click.Group):

@@ -3,11 +3,13 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
 from rich.markdown import Markdown
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from vita_demo.console.run_panel import RunSummary, render
@@ -56,6 +58,21 @@ class Console:
         """Show what happens before the first token."""
         return StageDisplay(self._rich, self.live)
 
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
+        """Show a bar over ``total`` runs; yields what takes the name of each run before it begins."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        # Drawn between runs only: a thread that draws while a run is measured would slow it down.
+        with Progress(
+            *columns, console=self._rich, transient=True, auto_refresh=False, disable=not self._rich.is_terminal
+        ) as progress:
+            task = progress.add_task(what, total=total, completed=-1)
+
+            def advance(name: str) -> None:
+                progress.update(task, advance=1, description=f"{what} {name:12}", refresh=True)
+
+            yield advance
+
     def status_line(self) -> StatusLine | None:
         """Return what shows progress below an answer that streams to the same terminal; None elsewhere."""
         return StatusLine(sys.stderr, self._rich.width) if self.live and sys.stdout.isatty() else None
@@ -95,14 +112,14 @@ class Console:
             table.add_row(str(number), question, *_costs(turn), turn.finish_reason)
         self._rich.print(table, soft_wrap=False)
 
-    def handle_logs(self) -> None:
+    def handle_logs(self, level: int = logging.INFO) -> None:
         """Show the package's log records: warnings as such, others as notes.
 
         The record of the performance callback says what the summary says, and is left out.
         """
         logger = logging.getLogger("vita_demo")
         logger.handlers = [_LogHandler(self)]
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         logger.propagate = False
         logging.getLogger("vita_demo.performance").setLevel(logging.WARNING)
 

@@ -1,0 +1,112 @@
+"""The command that compares the ways to generate."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vita_demo.cli.options import (
+    FILE,
+    SETTINGS,
+    GroupedCommand,
+    check_model_type,
+    generation_options,
+    make_options,
+    make_request,
+    media_options,
+    model_options,
+    option_group,
+)
+from vita_demo.console import Console
+from vita_demo.errors import ComparisonError, InputError
+from vita_demo.model_path import EMBEDDED, NOTICE
+from vita_demo.request import Request
+
+if TYPE_CHECKING:
+    from vita_demo.comparison.record import Comparison
+
+comparison_options = option_group(
+    "Comparison",
+    click.option("--modes", help="Comma list of blocking, streaming, callbacks, iterator, transformers; default all."),
+    click.option("--runs", default=5, show_default=True, help="Measured runs of each mode, after a warm-up."),
+    click.option(
+        "--output",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Also write .json, .csv, .md, .html, .png or .svg; repeatable.",
+    ),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+
+@click.command(cls=GroupedCommand, context_settings=SETTINGS)
+@media_options
+@model_options
+@generation_options
+@comparison_options
+def compare(**flags: Any) -> None:
+    """Answer one request in several ways, and show that they agree and how fast each is.
+
+    The modes are: blocking, the whole answer with nobody watching; streaming, printed through a TextStreamer;
+    callbacks, watched by logging, performance and trace; iterator, read from a thread; and transformers, the other
+    engine on the same weights.  They run in turn.  Exit code 1 says that an answer differed.
+    """
+    request = make_request(flags)
+    check_model_type(flags)
+    modes = check_comparison(flags)
+    console = Console()
+    console.handle_logs(logging.WARNING)
+    if flags["model_path"] == EMBEDDED:
+        console.warn(NOTICE)
+    comparison = run_comparison(flags, request, modes, console)
+
+    from vita_demo.comparison.output import write
+    from vita_demo.console.comparison_table import print_comparison
+
+    print_comparison(comparison)
+    for path in flags["output"]:
+        write(comparison, path)
+    if comparison.difference is not None:
+        raise ComparisonError(comparison.difference.describe())
+
+
+def check_comparison(flags: dict[str, Any]) -> list[str]:
+    """Return the modes to run, once it is sure that they are known and that every output can be written.
+
+    Raises:
+        InputError: when a flag of the comparison cannot be used as given.
+    """
+    from vita_demo.comparison.modes import MODES
+    from vita_demo.comparison.output import check_output
+
+    modes = [*MODES] if flags["modes"] is None else [name.strip() for name in flags["modes"].split(",")]
+    for name in modes:
+        if name not in MODES:
+            raise InputError(f"--modes {name!r} is unknown; give some of {','.join(MODES)}")
+    if flags["runs"] < 1:
+        raise InputError(f"--runs {flags['runs']} must be at least 1; 5 is the default")
+    for path in flags["output"]:
+        check_output(path)
+    return list(dict.fromkeys(modes))
+
+
+def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: Console) -> "Comparison":
+    """Load the model once and compare."""
+    from vita_demo.comparison.modes import comparable
+    from vita_demo.settings import Settings
+
+    settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
+    options = make_options({**flags, "strict_callbacks": False}, settings)
+    seeded = comparable(options)
+    if seeded != options:
+        console.note(f"every run draws with seed {seeded.seed}; give another with --seed")
+
+    from vita_demo.comparison.run import compare as compare_modes
+    from vita_demo.pipeline import Pipeline
+
+    with console.stages() as stages:
+        pipeline = Pipeline.load(settings, device=flags["device"], dtype=flags["dtype"], progress=stages.loading)
+    runs = flags["runs"]
+    with console.counting("comparing", len(modes) * (runs + 1)) as advance:
+        return compare_modes(pipeline, request, seeded, modes=modes, runs=runs, progress=advance)
