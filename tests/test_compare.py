@@ -4,16 +4,20 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ASSETS, Run
 from vita_demo.comparison import modes as ways
 from vita_demo.comparison.modes import MODES
 from vita_demo.comparison.output import write
-from vita_demo.comparison.record import Comparison, ModeResult, ModeRun
+from vita_demo.comparison.record import Comparison, Difference, ModeResult, ModeRun
 from vita_demo.comparison.run import compare, first_difference
+from vita_demo.comparison.svg import Scale
 from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunStats
@@ -50,7 +54,12 @@ def invented_run(total_s: float, token_ids: tuple[int, ...] = (5, 6, 7), text: s
 def invented(**times_s: tuple[float, ...]) -> Comparison:
     """A comparison of modes with these total times."""
     return Comparison(
-        request={"question": "What <b>is</b> this?", "image_paths": ["a&b.png"]},
+        request={
+            "question": "What <b>is</b> this?",
+            "image_paths": ["folder/a&b.png"],
+            "video_path": None,
+            "audio_path": None,
+        },
         options={"do_sample": False, "seed": None},
         model={"path": "somewhere", "parameters": 10**6, "dtype": "float32", "device": "cpu"},
         host={"platform": "Linux", "processor": "x", "cores": 2, "threads": 2, "load_average": 0.0},
@@ -212,6 +221,92 @@ def test_mistakes_are_refused_before_anything_runs(
 def test_checking_an_output_leaves_nothing_behind(vita: Vita, tmp_path: Path) -> None:
     vita("compare", "--question", "?", "--output", tmp_path / "x.json", "--runs", 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_matplotlib_is_one_line(vita: Vita, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    run = vita("compare", *SCENE, "--output", tmp_path / "x.png")
+    assert "pip install 'vita-demo[charts]'" in run.error
+
+
+class Page(HTMLParser):
+    """Notes what a page refers to, what it draws and says, and whether its elements are closed in order."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.words = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_html_is_one_page_with_three_charts_and_no_other_file(tmp_path: Path) -> None:
+    comparison = invented(blocking=(1.0, 2.0), iterator=(3.0, 4.0))
+    write(comparison, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.references == []
+    assert not any(word in text for word in ("http://", "https://", "@import", "url(", "<script"))
+    assert page.tags.count("svg") == 3
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "What <b>is</b> this?" in page.words
+    assert "a&b.png" in page.words
+    assert "all 4 runs in 2 modes gave the same 3 token ids" in page.words
+    assert page.tags.count("polyline") == 2
+
+
+def test_html_says_that_answers_differ(tmp_path: Path) -> None:
+    difference = Difference("iterator", 2, "blocking", 7, 1, 2, "<i>ours", "theirs")
+    write(replace(invented(blocking=(1.0,), iterator=(1.0,)), difference=difference), tmp_path / "x.html")
+    assert "✗ iterator differs from blocking in run 2 at step 7" in Page((tmp_path / "x.html").read_text()).words
+
+
+def test_a_single_token_still_makes_a_page(tmp_path: Path) -> None:
+    run = invented_run(1.0, (5,), "a")
+    run = replace(run, stats=replace(run.stats, tokens=1, token_gaps_s=[]))
+    comparison = replace(invented(blocking=(1.0,)), modes=(ModeResult("blocking", (run,)),))
+    for kind in ("html", "png", "md", "csv", "json"):
+        write(comparison, tmp_path / f"x.{kind}")
+    assert Page((tmp_path / "x.html").read_text()).tags.count("svg") == 2
+
+
+def test_pictures_are_wide_and_repeatable(tmp_path: Path) -> None:
+    comparison = invented(blocking=(1.0, 2.0), iterator=(3.0, 4.0))
+    write(comparison, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (1920, 1080)
+    for name in ("a.svg", "b.svg"):
+        write(comparison, tmp_path / name)
+    root = ET.parse(tmp_path / "a.svg").getroot()  # noqa: S314 - written just before
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 10, [0, 2, 4, 6, 8, 10]), (0.9, 2.1, [1, 1.5, 2]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1])],
+)
+def test_ticks_are_round_numbers_within_the_scale(low: float, high: float, ticks: list[float]) -> None:
+    scale = Scale(low, high, 0, 100)
+    assert scale.ticks() == pytest.approx(ticks)
+    assert (scale(low), scale(high)) == (0, 100)
 
 
 def test_options_that_cannot_be_compared_are_refused(embedded_pipeline) -> None:

@@ -34,7 +34,7 @@ comparison_options = option_group(
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="Also write .json, .csv or .md; repeatable.",
+        help="Also write .json, .csv, .md, .html, .png or .svg; repeatable.",
     ),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )

@@ -1,6 +1,7 @@
 """Writes a comparison to files; the suffix says which kind."""
 
 import csv
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from io import StringIO
@@ -10,15 +11,19 @@ from vita_demo.comparison.metric import METRICS
 from vita_demo.comparison.record import STAGES, Comparison, ModeResult
 from vita_demo.errors import ComparisonError, InputError
 
+_CHARTS = (".png", ".svg")
+
 
 def check_output(path: Path) -> None:
     """Refuse a file that could not be written later.
 
     Raises:
-        InputError: when the suffix is unknown, or the file cannot be opened.
+        InputError: when the suffix is unknown, matplotlib is missing, or the file cannot be opened.
     """
     if path.suffix not in WRITERS:
         raise InputError(f"--output {path}: its suffix says no known kind; give one of {', '.join(WRITERS)}")
+    if path.suffix in _CHARTS and importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"--output {path} needs matplotlib; run pip install 'vita-demo[charts]'")
     existed = path.exists()
     try:
         path.open("ab").close()
@@ -36,7 +41,7 @@ def write(comparison: Comparison, path: Path) -> None:
     """
     content = WRITERS[path.suffix](comparison)
     try:
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     except OSError as error:
         raise ComparisonError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 
@@ -88,8 +93,32 @@ def _markdown_row(comparison: Comparison, mode: ModeResult) -> str:
     return f"| {mode.name} | " + " | ".join(cells) + " |"
 
 
-WRITERS: Mapping[str, Callable[[Comparison], str]] = {
+def to_html(comparison: Comparison) -> str:
+    """Write one page that needs nothing else."""
+    from vita_demo.comparison.page import render_page
+
+    return render_page(comparison)
+
+
+def to_png(comparison: Comparison) -> bytes:
+    """Draw the slide in pixels, 1920 × 1080."""
+    from vita_demo.comparison.slide import draw_slide
+
+    return draw_slide(comparison, "png")
+
+
+def to_svg(comparison: Comparison) -> bytes:
+    """Draw the slide in lines."""
+    from vita_demo.comparison.slide import draw_slide
+
+    return draw_slide(comparison, "svg")
+
+
+WRITERS: Mapping[str, Callable[[Comparison], str | bytes]] = {
     ".json": to_json,
     ".csv": to_csv,
     ".md": to_markdown,
+    ".html": to_html,
+    ".png": to_png,
+    ".svg": to_svg,
 }

@@ -182,7 +182,7 @@ class Comparison:
         return (
             f"{self.runs_per_mode} runs of each mode, interleaved, after a discarded warm-up of each · {self.sampling}",
             f"{weights} · prompt of {self.reference.stats.prompt_positions:,} positions",
-            f"{host['platform']} · {host['processor']} · {host['cores']} cores, {host['threads']} threads",
+            f"{host['platform']} · {host['processor']}, {host['cores']} cores · threads: {host['threads']}",
             " · ".join(f"{name} {version}" for name, version in self.versions.items()),
         )
 
