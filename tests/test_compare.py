@@ -20,6 +20,7 @@ from vita_demo.comparison.run import compare, first_difference
 from vita_demo.comparison.svg import Scale
 from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunStats
 from vita_demo.request import Request
 
@@ -83,6 +84,14 @@ def test_every_mode_gives_the_same_answer(request_: Request, values: dict, embed
             assert (run.token_ids, run.text) == (alone.token_ids, alone.text)
             assert len(run.token_times_s) == 8
             assert run.token_times_s[-1] <= run.stats.total_s
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_a_signal_ends_every_mode_early(name: str, embedded_pipeline) -> None:
+    signal = StopSignal()
+    signal.request("cancelled")
+    run = MODES[name](embedded_pipeline, PICTURE, GenerationOptions(max_new_tokens=400), signal)
+    assert 1 <= len(run.token_ids) < 400
 
 
 def test_statistics_follow_from_the_runs() -> None:

@@ -66,6 +66,7 @@ def test_the_light_modules_import_no_torch_at_module_level() -> None:
     light += files(
         "demo.py", "generation/events.py", "generation/callback", "generation/builtin", "generation/options.py"
     )
+    light += files("comparison/metric.py", "comparison/modes.py", "comparison/output.py", "comparison/record.py")
     light += files("tokenizer.py", "preprocess", "__init__.py", "errors.py", "model_path.py", "embedded.py")
     assert offenders(light, "torch", "transformers", "librosa", top_level_only=True) == []
 
@@ -82,11 +83,19 @@ def loaded_modules(*arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split("|"))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("--image_path", "missing.png", "--question", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("--image_path", "missing.png", "--question", "x"),
+        ("compare", "--question", "x", "--output", "x.docx"),
+    ],
+)
 def test_help_and_input_errors_import_no_torch(arguments: tuple[str, ...]) -> None:
     loaded = loaded_modules(*arguments)
     assert "click" in loaded
-    assert not loaded & {"torch", "transformers", "numpy", "decord", "librosa"}
+    assert not loaded & {"torch", "transformers", "numpy", "decord", "librosa", "matplotlib", "jinja2"}
 
 
 def test_a_native_run_imports_neither_transformers_nor_torch_compiler() -> None:

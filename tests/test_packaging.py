@@ -20,7 +20,8 @@ def test_a_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     names = {path.relative_to(site).as_posix() for path in site.rglob("*")}
-    assert {"vita_demo/configs/vita15/prompts.yaml", "vita_demo/assets/scene.png"} <= names
+    files = ("configs/vita15/prompts.yaml", "assets/scene.png", "comparison/page.html")
+    assert {f"vita_demo/{file}" for file in files} <= names
     assert not any(name.startswith("tests") for name in names)
     environment = {**os.environ, "PYTHONPATH": str(site), "VITA_DEMO_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "vita_demo", "--max_new_tokens", "3", "--question", "hi"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from vita_demo.generation.builtin_callbacks import LoggingCallback, PerformanceC
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import EndEvent
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
 from vita_demo.metrics import RunStats
 from vita_demo.request import Request
@@ -22,7 +24,8 @@ from vita_demo.request import Request
 if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
 
-Mode = Callable[["Pipeline", Request, GenerationOptions], ModeRun]
+Mode = Callable[["Pipeline", Request, GenerationOptions, StopSignal], ModeRun]
+"""Answers once; soon after the signal asks for it, with what there is."""
 
 DEFAULT_SEED = 0
 
@@ -43,19 +46,19 @@ def comparable(options: GenerationOptions) -> GenerationOptions:
     return replace(options, seed=DEFAULT_SEED) if seedless else options
 
 
-def blocking(pipeline: "Pipeline", request: Request, options: GenerationOptions) -> ModeRun:
+def blocking(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Wait for the whole answer, with nobody watching."""
-    answer = pipeline.generate(request, options)
+    answer = pipeline.generate(request, options, signal=signal)
     return ModeRun(answer.token_ids, answer.text, answer.stats)
 
 
-def streaming(pipeline: "Pipeline", request: Request, options: GenerationOptions) -> ModeRun:
+def streaming(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Print each token's text as `--streaming` does, and keep what was printed."""
     from vita_demo.pipeline import Answer
 
     printer = TextStream(pipeline.tokenizer)
     with redirect_stdout(StringIO()) as printed:
-        for event in pipeline.stream(request, options):
+        for event in pipeline.stream(request, options, signal=signal):
             if isinstance(event, Answer):
                 answer = event
             else:
@@ -63,30 +66,30 @@ def streaming(pipeline: "Pipeline", request: Request, options: GenerationOptions
     return ModeRun(answer.token_ids, printed.getvalue().removesuffix("\n"), answer.stats)
 
 
-def callbacks(pipeline: "Pipeline", request: Request, options: GenerationOptions) -> ModeRun:
+def callbacks(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Have three callbacks watch: logging, performance and trace; keep the ids and the text that were traced."""
     with TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.jsonl"
         watching = [LoggingCallback(), PerformanceCallback(), TraceCallback(str(trace))]
-        answer = pipeline.generate(request, options, callbacks=watching)
+        answer = pipeline.generate(request, options, callbacks=watching, signal=signal)
         with trace.open(encoding="utf-8") as lines:
             tokens = [json.loads(line) for line in lines]
     return ModeRun(tuple(token["id"] for token in tokens), "".join(token["text"] for token in tokens), answer.stats)
 
 
-def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions) -> ModeRun:
+def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Join the text that an iterator hands over from its thread."""
     end = _End()
     with pipeline.iterate(request, options, callbacks=[end]) as texts:
-        text = "".join(texts)
+        text = "".join(takewhile(lambda _: signal.reason is None, texts))
     if end.stats is None:
         raise GenerationError("the iterator ended without statistics; this is a defect of vita-demo")
     return ModeRun(end.token_ids, text, end.stats)
 
 
-def transformers(pipeline: "Pipeline", request: Request, options: GenerationOptions) -> ModeRun:
+def transformers(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Wait for the whole answer of transformers' engine."""
-    return blocking(pipeline, request, replace(options, engine="transformers"))
+    return blocking(pipeline, request, replace(options, engine="transformers"), signal)
 
 
 class _End(GenerationCallback):

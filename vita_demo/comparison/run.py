@@ -71,7 +71,7 @@ def run_alone(mode: Mode, pipeline: Pipeline, request: Request, options: Generat
     Once the main thread has OpenMP workers, the same work in any other thread takes half as long again; so no mode
     generates in the main thread.
     """
-    with BackgroundIterator[ModeRun](lambda _, emit: emit(mode(pipeline, request, options))) as results:
+    with BackgroundIterator[ModeRun](lambda signal, emit: emit(mode(pipeline, request, options, signal))) as results:
         return next(results)
 
 
