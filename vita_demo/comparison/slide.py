@@ -45,7 +45,7 @@ def draw_slide(comparison: Comparison, kind: str) -> bytes:
     with rc_context(_STYLE):
         figure = Figure(figsize=(12.8, 7.2), facecolor="white")
         grid = figure.add_gridspec(
-            3, 2, width_ratios=(1.35, 1), left=0.06, right=0.94, top=0.78, bottom=0.24, wspace=0.36, hspace=0.8
+            3, 2, width_ratios=(1.35, 1), left=0.06, right=0.94, top=0.78, bottom=0.26, wspace=0.36, hspace=0.8
         )
         count = len(comparison.modes)
         title = f"One request, {count} {'way' if count == 1 else 'ways'} to generate"
