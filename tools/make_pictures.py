@@ -24,11 +24,13 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, HEIGHT = 92, 60
+WIDTH, HEIGHT = 100, 70
 COMMANDS = {
     "run": 'vita-demo --image_path assets/scene.png --question "Describe this image." '
     "--enable_callbacks --streaming --max_new_tokens 96",
     "callbacks": "vita-demo callbacks",
+    "compare": 'vita-demo compare --image_path assets/scene.png --question "Describe this image." --max_new_tokens 64',
+    "inspect": "vita-demo inspect assets/scene.png",
 }
 
 
@@ -38,6 +40,7 @@ def screen_of(command: str) -> pyte.Screen:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
     arguments = [sys.executable, "-m", "vita_demo", *shlex.split(command)[1:]]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": str(HEIGHT)}
+    environment |= {"COLORTERM": "truecolor", "OMP_NUM_THREADS": "1"}
     environment.pop("NO_COLOR", None)
     process = subprocess.Popen(arguments, stdout=slave, stderr=slave, env=environment, cwd=ROOT)
     os.close(slave)
@@ -63,8 +66,9 @@ def lines_of(screen: pyte.Screen) -> list[Text]:
     for number in range(HEIGHT):
         cells = [screen.buffer[number][column] for column in range(WIDTH)]
         row = Text()
-        for (colour, bold), run in groupby(cells, key=lambda cell: (cell.fg, cell.bold)):
-            row.append("".join(cell.data for cell in run), Style(color=_colour(colour), bold=bold))
+        for (front, back, bold), run in groupby(cells, key=lambda cell: (cell.fg, cell.bg, cell.bold)):
+            style = Style(color=_colour(front), bgcolor=_colour(back), bold=bold)
+            row.append("".join(cell.data for cell in run), style)
         row.rstrip()
         rows.append(row)
     while rows and not rows[-1].plain:
