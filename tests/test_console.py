@@ -38,9 +38,10 @@ def show(pieces: Sequence[str], width: int, height: int, status: bool) -> tuple[
         if status:
             line._next = 0.0
             line.show(f"{number} tokens of many, with more words than fit into a narrow terminal")
-            line.clear()
-            line.text(piece)
-        terminal.write(piece)
+            line.write(piece, terminal)
+        else:
+            terminal.write(piece)
+    line.clear()
     return terminal.lines(), (terminal.screen.cursor.x, terminal.screen.cursor.y)
 
 
@@ -65,16 +66,18 @@ def test_the_status_line_leaves_the_answer_as_it_is(content: tuple[list[str], in
     assert drawn_cursor[0] == cursor[0]
 
 
-def test_the_status_line_is_below_the_text_and_comes_at_most_ten_times_a_second() -> None:
-    terminal = Terminal(40, 6)
-    line = StatusLine(terminal, 40)
-    terminal.write("an answer")
-    line.text("an answer")
+def test_the_status_line_stays_below_the_text_and_changes_at_most_ten_times_a_second() -> None:
+    terminal = Terminal(12, 6)
+    line = StatusLine(terminal, 12)
+    line.write("an answer", terminal)
     line.show("3 tokens")
     line.show("4 tokens")
     assert terminal.lines()[:3] == ["an answer", "3 tokens", ""]
+    line.write(" an", terminal)
+    line.write("d more", terminal)
+    assert terminal.lines()[:4] == ["an answer an", "d more", "3 tokens", ""]
     line.clear()
-    assert terminal.lines()[:3] == ["an answer", "", ""]
+    assert terminal.lines()[:3] == ["an answer an", "d more", ""]
 
 
 STATS = RunStats(

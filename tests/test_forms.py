@@ -166,3 +166,15 @@ def test_a_terminal_gets_on_stdout_the_answer_and_a_line_end_and_nothing_else(vi
     assert contents[0] == expected
     assert b"tokens of" in contents[1] or b"of at most 12 tokens" in contents[1]
     assert b"finished by length" in contents[1]
+
+
+def test_help_names_every_command_and_its_examples_are_real(vita: Vita) -> None:
+    from vita_demo.cli import cli
+
+    text = vita("--help").out
+    assert all(f"  {name} " in text for name in cli.commands if name != "run")
+    examples = [line.split() for line in text.splitlines() if line.strip().startswith("vita-demo --")]
+    assert len(examples) == 4
+    options = {name for parameter in cli.commands["run"].params for name in parameter.opts}
+    for example in examples:
+        assert {word for word in example if word.startswith("--")} <= options

@@ -52,10 +52,12 @@ class AnswerWriter:
 
     def _write_live(self, text: str, last: bool) -> None:
         text += "\n" * last
-        if self._status_line is not None and text:
+        if self._status_line is None:
+            _write(text)
+            return
+        if last:
             self._status_line.clear()
-            self._status_line.text(text)
-        _write(text)
+        self._status_line.write(text, sys.stdout)
 
     def _symbol(self, state: str | None) -> str:
         """Return the token that stands for a state, where it is to be seen."""

@@ -37,7 +37,16 @@ from vita_demo.model_path import EMBEDDED, NOTICE
 def run(**flags: Any) -> None:
     """Ask VITA-1.5 about a picture, a video or a voice, and watch it answer.
 
-    Without --model_path a miniature runs that ships with the package.  `vita-demo callbacks` lists the callbacks.
+    Without --model_path a miniature runs that ships with the package.
+
+    \b
+    Other commands, each with its own --help:
+      chat       talk in turns
+      compare    answer in several ways and compare them
+      inspect    see what the model would see
+      doctor     check whether the model can run here
+      replay     repeat a saved run
+      callbacks  list the callbacks
     """
     request = make_request(flags)
     check_model_type(flags)

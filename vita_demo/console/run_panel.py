@@ -72,7 +72,7 @@ def render(summary: RunSummary, width: int) -> Panel:
         rows.add_row("prefill", f"{stats.prompt_positions:,} positions at {stats.prefill_tps:,.0f}/s")
     if stats.decode_tps is not None and stats.itl_s is not None:
         rows.add_row("decode", f"{stats.tokens:,} tokens at {stats.decode_tps:,.1f}/s")
-        rows.add_row("token gaps", _gaps(stats, inner - 50))
+        rows.add_row("token gaps", _gaps(stats, inner - 14))
     rows.add_row("tokens", summary.tokens_by_kind)
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")
@@ -83,7 +83,7 @@ def render(summary: RunSummary, width: int) -> Panel:
 def _gaps(stats: RunStats, width: int) -> Text:
     itl_s = stats.itl_s or {}
     text = Text(f"p50 {itl_s['p50'] * 1e3:.2f} · p99 {itl_s['p99'] * 1e3:.2f} · max {itl_s['max'] * 1e3:.2f} ms  ")
-    return text.append(sparkline(stats.token_gaps_s, max(8, width)), style="green")
+    return text.append(sparkline(stats.token_gaps_s, max(8, width - len(text))), style="green")
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

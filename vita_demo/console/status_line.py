@@ -25,37 +25,56 @@ class StatusLine:
         self._width = width
         self._column = 0
         self._next = 0.0
+        self._line = ""
         self._shown = False
 
-    def text(self, text: str) -> None:
-        """Note that ``text`` was written at the cursor."""
+    def write(self, text: str, stdout: TextIO) -> None:
+        """Write ``text`` to ``stdout``; the line moves on with it when it reaches the next row."""
+        before = self._column
+        rows = self._advance(text)
+        if self._shown and (rows or self._column == self._width):
+            self._draw("", before)
+        stdout.write(text)
+        stdout.flush()
+        # At the end of a full row the next character wraps; from there no way leads back to the same state.
+        if self._line and not self._shown and self._column < self._width:
+            self._draw(self._line, self._column)
+
+    def show(self, line: str) -> None:
+        """Write ``line`` below the cursor, at most ten times a second."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _EVERY_S
+        self._line = line
+        if self._column < self._width:
+            self._draw(line, self._column)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        self._line = ""
+        if self._shown:
+            self._draw("", self._column)
+
+    def _advance(self, text: str) -> int:
+        """Move the known column through ``text``; return how many rows further it is."""
+        rows = 0
         for character in text:
             if character in "\r\n":
                 self._column = 0
+                rows += character == "\n"
             elif character == "\t":
                 self._column = min(self._column + 8 - self._column % 8, self._width - 1)
             else:
                 cells = cell_len(character)
                 # A character that does not fit begins the next row; a full row holds the cursor on its last column.
+                rows += self._column + cells > self._width
                 self._column = cells if self._column + cells > self._width else self._column + cells
+        return rows
 
-    def show(self, line: str) -> None:
-        """Write ``line`` below the cursor, at most ten times a second."""
-        now = time.monotonic()
-        # From the pending wrap at the end of a row there is no way back to the same state.
-        if now < self._next or self._column == self._width:
-            return
-        self._next = now + _EVERY_S
-        self._shown = True
+    def _draw(self, line: str, column: int) -> None:
+        """Write below a cursor in ``column``, and return to it."""
+        self._shown = bool(line)
         fitted = set_cell_size(line, self._width - 1) if cell_len(line) >= self._width else line
-        self._write(f"\n\x1b[2K\x1b[2m{fitted}\x1b[0m")
-
-    def clear(self) -> None:
-        """Take the line away before text is written, which may reach its row."""
-        if self._shown and self._column != self._width:
-            self._shown = False
-            self._write("\n\x1b[2K")
-
-    def _write(self, below: str) -> None:
-        self._stream.write(f"{below}\x1b[1A\x1b[{self._column + 1}G")
+        self._stream.write(f"\n\x1b[2K\x1b[2m{fitted}\x1b[0m\x1b[1A\x1b[{column + 1}G")
         self._stream.flush()
