@@ -47,7 +47,7 @@ def run(**flags: Any) -> None:
       doctor     check whether the model can run here
       replay     repeat a saved run
       callbacks  list the callbacks
-    """
+    """  # noqa: D301 - click wants the character
     request = make_request(flags)
     check_model_type(flags)
     console = Console(flags["quiet"], flags["verbose"])
