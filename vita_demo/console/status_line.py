@@ -59,6 +59,12 @@ class StatusLine:
     def _advance(self, text: str) -> int:
         """Move the known column through ``text``; return how many rows further it is."""
         rows = 0
+        if text.isascii() and text.isprintable():
+            # Most text: every character is one cell wide.
+            if text:
+                rows, last = divmod(self._column + len(text) - 1, self._width)
+                self._column = last + 1
+            return rows
         for character in text:
             if character in "\r\n":
                 self._column = 0
