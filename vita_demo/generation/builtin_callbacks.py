@@ -3,8 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -201,8 +201,11 @@ class FileCallback(GenerationCallback):
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         """Write the text at once: no buffer holds it back."""
         if token_text and self._file is not None:
-            with _closed_on_error(self._file):
+            try:
                 self._file.write(token_text.encode("utf-8", errors="replace"))
+            except OSError:
+                _give_up(self._file)
+                raise
 
     def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
         """Close the file."""
@@ -247,9 +250,12 @@ class TraceCallback(GenerationCallback):
     def _write(self) -> None:
         events, self._events = self._events, []
         if self._file is not None:
-            with _closed_on_error(self._file):
+            try:
                 self._file.writelines(map(self._line, events))
                 self._file.flush()
+            except OSError:
+                _give_up(self._file)
+                raise
 
     def _line(self, event: TokenEvent) -> str:
         # Put together by hand: that takes a quarter of the time of encoding a dict.
@@ -267,12 +273,7 @@ _TRACE_BLOCK = 64
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@contextmanager
-def _closed_on_error(file: IO[Any]) -> Iterator[None]:
-    """Close the file when a write fails, a full disk say: the callback is then dropped and gets no other chance."""
-    try:
-        yield
-    except OSError:
-        with suppress(OSError):
-            file.close()
-        raise
+def _give_up(file: IO[Any]) -> None:
+    """Close the file after a failed write, to a full disk say: the callback is dropped and gets no other chance."""
+    with suppress(OSError):
+        file.close()

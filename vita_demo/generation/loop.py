@@ -47,9 +47,9 @@ def generate_tokens(
 
 def judge(logits: Tensor, token_id: int, top: int) -> Sampled:
     """Look up the log-probability of ``token_id`` under logits [1, vocab_size], and the ``top`` likeliest tokens."""
-    logprobs = logits[0].float().log_softmax(dim=0)  # [vocab_size]
-    logprob = float(logprobs[token_id])
+    logprobs = logits.log_softmax(dim=-1, dtype=torch.float32)  # [1, vocab_size]
+    logprob = logprobs[0, token_id].item()
     if not top:
         return Sampled(token_id, logprob)
-    best = logprobs.topk(min(top, len(logprobs)))
+    best = logprobs[0].topk(min(top, logprobs.shape[1]))
     return Sampled(token_id, logprob, tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
