@@ -16,7 +16,6 @@ from vita_demo.cli.inspect import inspect
 from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
-from vita_demo.console import Console
 from vita_demo.errors import VitaDemoError
 
 COMMANDS = (run, chat, compare, inspect, doctor, replay, callbacks)
@@ -68,6 +67,8 @@ def main() -> NoReturn:
     except VitaDemoError as error:
         if debug:
             raise
+        from vita_demo.console import Console
+
         Console().error(str(error))
         sys.exit(error.exit_code)
     sys.exit(0)

@@ -14,7 +14,6 @@ from vita_demo.cli.options import (
     model_options,
     option_group,
 )
-from vita_demo.console import Console
 from vita_demo.model_path import EMBEDDED, NOTICE
 
 chat_options = option_group(
@@ -35,6 +34,8 @@ def chat(**flags: Any) -> None:
     Each turn computes only what is new.  `/help` in the chat lists its commands.
     """
     check_model_type(flags)
+    from vita_demo.console import Console
+
     console = Console()
     console.handle_logs()
     if flags["model_path"] == EMBEDDED:

@@ -17,13 +17,13 @@ from vita_demo.cli.options import (
     model_options,
     option_group,
 )
-from vita_demo.console import Console
 from vita_demo.errors import ComparisonError, InputError
 from vita_demo.model_path import EMBEDDED, NOTICE
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
     from vita_demo.comparison.record import Comparison
+    from vita_demo.console import Console
 
 comparison_options = option_group(
     "Comparison",
@@ -55,6 +55,8 @@ def compare(**flags: Any) -> None:
     request = make_request(flags)
     check_model_type(flags)
     modes = check_comparison(flags)
+    from vita_demo.console import Console
+
     console = Console()
     console.handle_logs(logging.WARNING)
     if flags["model_path"] == EMBEDDED:
@@ -91,7 +93,7 @@ def check_comparison(flags: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(modes))
 
 
-def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: Console) -> "Comparison":
+def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: "Console") -> "Comparison":
     """Load the model once and compare."""
     from vita_demo.comparison.modes import comparable
     from vita_demo.settings import Settings

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from vita_demo.cli.options import FILE, SETTINGS, GroupedCommand, option_group, sampling_options
-from vita_demo.console import Console
 from vita_demo.errors import InputError
 from vita_demo.model_path import EMBEDDED, locate_settings
 
@@ -47,6 +46,8 @@ def inspect(media: tuple[Path, ...], **flags: Any) -> None:
             raise InputError(
                 f"--output {flags['output']} cannot be written ({error.strerror}); give another path"
             ) from None
+        from vita_demo.console import Console
+
         Console().note(f"wrote {flags['output']}")
     if flags["as_json"]:
         click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from vita_demo.cli.options import SETTINGS
-from vita_demo.console import Console
 
 
 @click.command(context_settings=SETTINGS)
@@ -14,6 +13,8 @@ from vita_demo.console import Console
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def replay(folder: Path, **_: Any) -> None:
     """Repeat the run that --save_run kept in DIR and compare the token ids; exit code 1 when they differ."""
+    from vita_demo.console import Console
+
     console = Console()
     console.handle_logs()
 

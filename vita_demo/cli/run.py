@@ -17,7 +17,6 @@ from vita_demo.cli.options import (
     output_options,
 )
 from vita_demo.cli.presets import read_preset
-from vita_demo.console import Console
 from vita_demo.model_path import EMBEDDED, NOTICE
 
 
@@ -50,6 +49,8 @@ def run(**flags: Any) -> None:
     """  # noqa: D301 - click wants the character
     request = make_request(flags)
     check_model_type(flags)
+    from vita_demo.console import Console
+
     console = Console(flags["quiet"], flags["verbose"])
     console.handle_logs()
     if flags["model_path"] == EMBEDDED and not flags["quiet"]:

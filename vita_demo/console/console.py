@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -150,6 +149,8 @@ class _LogHandler(logging.Handler):
 def print_markdown(text: str) -> None:
     """Write the answer to stdout, rendered as Markdown on a terminal and as it is elsewhere."""
     if sys.stdout.isatty():
+        from rich.markdown import Markdown
+
         RichConsole().print(Markdown(text))
     else:
         sys.stdout.write(text + "\n")
