@@ -33,6 +33,7 @@ class Recorder(GenerationCallback):
         self.calls.append("start")
         assert -200 in input_ids
         assert kwargs["prompt_positions"] > len(input_ids)
+        assert kwargs["max_new_tokens"] == 16
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         assert step == len(self.ids)

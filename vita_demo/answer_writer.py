@@ -12,8 +12,6 @@ from vita_demo.state import STATE_TOKENS
 if TYPE_CHECKING:
     from vita_demo.pipeline import Answer, Pipeline
 
-FORMS = ("text", "live", "markdown", "json", "jsonl")
-
 
 class AnswerWriter:
     """Takes the events of one run.

@@ -111,6 +111,6 @@ def _watch_tokens(
     options: GenerationOptions,
     watch: Watch,
 ) -> Iterator[TokenEvent | EndEvent]:
-    callbacks = CallbackList(watch.callbacks, options.strict_callbacks)
+    callbacks = CallbackList(watch.callbacks, options.strict_callbacks, max_new_tokens=options.max_new_tokens)
     events = stream_events(tokens, tokenizer, options, watch.signal, watch.recorder.clock)
     return watch_events(events, callbacks, watch.signal, watch.recorder, input_ids, positions)

@@ -74,6 +74,7 @@ class CallbackList:
         callbacks: in the order in which they are called.
         strict: raise a callback's error instead of dropping the callback.
         report: takes one line about a callback that was dropped.
+        max_new_tokens: told at the start; None where it is not known.
     """
 
     def __init__(
@@ -81,16 +82,18 @@ class CallbackList:
         callbacks: Sequence[GenerationCallback] = (),
         strict: bool = False,
         report: Callable[[str], None] = logger.warning,
+        max_new_tokens: int | None = None,
     ) -> None:
         self.seconds = 0.0
         self._hooks = {hook: _implemented(callbacks, hook) for hook in _HOOKS}
         self._strict = strict
         self._report = report
+        self._max_new_tokens = max_new_tokens
         self._ended = False
 
     def start(self, input_ids: Any, **kwargs: Any) -> None:
         """Call every ``on_generation_start``."""
-        self._call("on_generation_start", input_ids, **kwargs)
+        self._call("on_generation_start", input_ids, max_new_tokens=self._max_new_tokens, **kwargs)
 
     def token(self, event: TokenEvent) -> GenerationControl | None:
         """Call every ``on_token_generated``; return the first wish to end."""
