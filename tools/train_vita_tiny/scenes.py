@@ -95,9 +95,14 @@ def random_ground(rng: np.random.Generator) -> str:
     return others[int(rng.integers(len(others)))]
 
 
+def allowed_colours(ground: str) -> list[str]:
+    """Return the colours that stand out from ``ground``."""
+    return [colour for colour in COLOURS if colour not in _EXCLUDED[ground]]
+
+
 def random_colours(rng: np.random.Generator, ground: str, count: int, repeats: float = _COLOUR_REPEATS) -> list[str]:
     """Draw ``count`` colours that stand out from ``ground``; ``repeats`` is the chance that one occurs again."""
-    colours = _names(rng, [colour for colour in COLOURS if colour not in _EXCLUDED[ground]], count, repeats)
+    colours = _names(rng, allowed_colours(ground), count, repeats)
     if ground == "dark grey" and "white" not in colours and rng.random() < _WHITE_SHARE:
         replaced = colours[int(rng.integers(count))]
         colours = ["white" if colour == replaced else colour for colour in colours]
@@ -107,15 +112,26 @@ def random_colours(rng: np.random.Generator, ground: str, count: int, repeats: f
 def random_shape(rng: np.random.Generator, kind: str, colour: str, place: str, size: str | None = None) -> Shape:
     """Draw the details of a shape: size when not given, radius, turn, tint, and the centre near its cell's."""
     size = SIZES[int(rng.integers(len(SIZES)))] if size is None else size
-    radius = RADII[size] * rng.uniform(0.94, 1.06)
-    room = min(_CENTRE_JITTER, _CELL_HALF - _EXTENT * radius - _GAP)
+    radius = random_radius(rng, size)
     x, y = centre_of(place)
+    x += rng.uniform(-_CENTRE_JITTER, _CENTRE_JITTER)
+    y += rng.uniform(-_CENTRE_JITTER, _CENTRE_JITTER)
+    x, y = within_cell(place, x, y, radius)
     angle = _MAX_ANGLE_DEG[kind]
-    return Shape(
-        kind, colour, size, place,
-        x=x + rng.uniform(-room, room), y=y + rng.uniform(-room, room), radius=radius,
-        angle_deg=rng.uniform(-angle, angle), tint=random_tint(rng, colour),
-    )  # fmt: skip
+    turn = rng.uniform(-angle, angle)
+    return Shape(kind, colour, size, place, x, y, radius, turn, random_tint(rng, colour))
+
+
+def random_radius(rng: np.random.Generator, size: str) -> float:
+    """Draw a radius that ``size`` names, as a fraction of the picture's short side."""
+    return RADII[size] * rng.uniform(0.94, 1.06)
+
+
+def within_cell(place: str, x: float, y: float, radius: float) -> tuple[float, float]:
+    """Return the point nearest to (x, y) at which a shape of this radius stays inside its cell."""
+    room = _CELL_HALF - _EXTENT * radius - _GAP
+    centre_x, centre_y = centre_of(place)
+    return min(max(x, centre_x - room), centre_x + room), min(max(y, centre_y - room), centre_y + room)
 
 
 def random_tint(rng: np.random.Generator, colour: str) -> tuple[int, int, int]:
