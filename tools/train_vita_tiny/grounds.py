@@ -25,6 +25,11 @@ def ground_canvas(ground: str, seed: int, width: int, height: int) -> Canvas:
     """
     rng = np.random.Generator(np.random.SFC64((seed, 0)))
     colour = (np.array(_BASE_RGB[ground]) + rng.uniform(-5, 5) + rng.uniform(-2.5, 2.5, 3)).astype(np.float32)
+    return textured_canvas(rng, colour, width, height)
+
+
+def textured_canvas(rng: np.random.Generator, colour: Canvas, width: int, height: int) -> Canvas:
+    """Paint a ground about one RGB colour [3] in a random style, as ``ground_canvas`` does."""
     relief = _relief(rng, _STYLES[int(rng.integers(len(_STYLES)))], width, height)
     if relief is None:
         return np.full((height, width, 3), colour, np.float32)

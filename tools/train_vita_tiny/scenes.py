@@ -155,7 +155,7 @@ def draw(scene: Scene, width: int = 112, height: int = 112, frame: int = 0) -> I
     canvas = ground_canvas(scene.ground, scene.seed, width, height)
     for shape in scene.shapes:
         paint(canvas, shape, scene.seed)
-    return _develop(canvas, scene.seed, frame)
+    return develop(canvas, scene.seed, frame)
 
 
 def paint(canvas: Canvas, shape: Shape, seed: int = 0) -> None:
@@ -212,7 +212,7 @@ def _star_distance(x: Canvas, y: Canvas, radius: np.float32) -> Canvas:
     return distance
 
 
-def _develop(canvas: Canvas, seed: int, frame: int) -> Image.Image:
+def develop(canvas: Canvas, seed: int, frame: int = 0) -> Image.Image:
     """Turn a canvas into a picture as a cheap camera would: noise, now and then a slight blur or JPEG artefacts."""
     rng = np.random.Generator(np.random.SFC64((seed, 1)))
     sigma, blurred, compressed, strength = rng.uniform(0, 8), rng.random() < 0.12, rng.random() < 0.08, rng.random()
