@@ -195,15 +195,19 @@ def _between(before: Shape | None, after: Shape | None, progress: float) -> Shap
     """Return the shape on its way from ``before`` to ``after``; it is there, or not, from halfway on."""
     if before is None or after is None:
         return before if progress < 0.5 else after
-    nearer = before if progress < 0.5 else after
-    tint = tuple(round(old + (new - old) * progress) for old, new in zip(before.tint, after.tint, strict=True))
+    red, green, blue = (round(_mix(old, new, progress)) for old, new in zip(before.tint, after.tint, strict=True))
     return replace(
-        nearer,
-        x=before.x + (after.x - before.x) * progress,
-        y=before.y + (after.y - before.y) * progress,
-        radius=before.radius + (after.radius - before.radius) * progress,
-        tint=(tint[0], tint[1], tint[2]),
+        before if progress < 0.5 else after,
+        x=_mix(before.x, after.x, progress),
+        y=_mix(before.y, after.y, progress),
+        radius=_mix(before.radius, after.radius, progress),
+        tint=(red, green, blue),
     )
+
+
+def _mix(before: float, after: float, progress: float) -> float:
+    # Exact at both ends, unlike before + (after - before) * progress.
+    return before * (1 - progress) + after * progress
 
 
 def _differ(colour: str, other: str) -> bool:

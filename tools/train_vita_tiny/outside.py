@@ -23,7 +23,13 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ0123456789.,:;!?-+
 
 
 def random_outside(rng: np.random.Generator, size: int = 112, families: tuple[str, ...] | None = None) -> Image.Image:
-    """Draw an RGB picture of one of ``families`` (those of ``FAMILIES`` when not given), ``size`` pixels a side."""
+    """Draw an RGB picture of one of ``families``, ``size`` pixels a side.
+
+    Without ``families`` it is one of ``FAMILIES``; a family that is named twice comes twice as often.
+
+    Raises:
+        FileNotFoundError: when a photograph is drawn and scikit-image, which ships them, is not installed.
+    """
     families = FAMILIES if families is None else families
     image = _PAINTERS[families[int(rng.integers(len(families)))]](rng, size)
     if rng.random() < 0.5:
@@ -48,7 +54,7 @@ def _white_noise(rng: np.random.Generator, size: int) -> Image.Image:
 
 def _clouds(rng: np.random.Generator, size: int) -> Image.Image:
     """Coloured noise of one low frequency."""
-    cells = int(rng.integers(3, 28))
+    cells = int(rng.integers(5, 28))
     coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
     return coarse.resize((size, size), Image.Resampling.BICUBIC)
 

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 PHOTOGRAPHS = (
     "astronaut.png",  # public domain, NASA
     "camera.png",  # CC0, Lav Varshney
-    "cell.png",  # CC0
     "chelsea.png",  # a cat: CC0, Stefan van der Walt
     "clock_motion.png",  # public domain, Stefan van der Walt
     "grass.png",  # CC0, CC0Textures
@@ -28,14 +27,17 @@ HELD_OUT_PHOTOGRAPHS = (
 
 
 def random_crop(rng: np.random.Generator, size: int, names: tuple[str, ...]) -> Image.Image:
-    """Cut a square out of one of the photographs, as RGB of ``size`` pixels a side; mirrored half of the time."""
+    """Cut a square out of one of the photographs, as RGB of ``size`` pixels a side, in light and colours of chance."""
     photograph = _load(names[int(rng.integers(len(names)))])
     width, height = photograph.size
-    side = rng.uniform(0.4, 1) * min(width, height)
+    side = rng.uniform(0.35, 1) * min(width, height)
     left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
     crop = photograph.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
     if rng.random() < 0.5:
         crop = ImageOps.mirror(crop)
+    if rng.random() < 0.3:
+        bands = crop.split()
+        crop = Image.merge("RGB", [bands[int(number)] for number in rng.integers(0, 3, 3)])
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.9, 1.1, 3)
     return crop.point([min(255, round(level * factor)) for factor in gain for level in range(256)])
 
