@@ -74,6 +74,7 @@ def test_a_kind_fills_its_own_share_of_its_box_and_none_reaches_out_of_its_cell(
     rows, columns = np.nonzero(mask)
     assert min(rows.min(), columns.min()) >= 37
     assert max(rows.max(), columns.max()) <= 74
+    assert max(abs(rows.min() + rows.max() - 111), abs(columns.min() + columns.max() - 111)) <= 5
 
 
 def test_white_is_drawn_on_dark_ground_only() -> None:
