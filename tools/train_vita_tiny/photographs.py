@@ -12,7 +12,6 @@ PHOTOGRAPHS = (
     "astronaut.png",  # public domain, NASA
     "camera.png",  # CC0, Lav Varshney
     "chelsea.png",  # a cat: CC0, Stefan van der Walt
-    "clock_motion.png",  # public domain, Stefan van der Walt
     "grass.png",  # CC0, CC0Textures
     "gravel.png",  # CC0, CC0Textures
     "retina.jpg",  # CC0, Mikael Häggström
