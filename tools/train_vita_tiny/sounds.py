@@ -71,10 +71,16 @@ def _at_level(samples: Floats, level_db: float) -> Samples:
     return _within_scale(samples * (10 ** (level_db / 20) / _rms(samples)))
 
 
+def _fast_size(count: int) -> int:
+    """Power of two from ``count`` up: a transform of another size can take ten times as long."""
+    return 1 << (count - 1).bit_length()
+
+
 def _filtered(samples: Floats, gain: Callable[[Floats], Floats]) -> Floats:
-    spectrum = np.fft.rfft(samples)  # [n // 2 + 1]
-    frequencies_hz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
-    filtered: Floats = np.fft.irfft(spectrum * gain(frequencies_hz), len(samples))  # [n]
+    size = _fast_size(len(samples))
+    spectrum = np.fft.rfft(samples, size)  # [size / 2 + 1]
+    frequencies_hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
+    filtered: Floats = np.fft.irfft(spectrum * gain(frequencies_hz), size)[: len(samples)]  # [n]
     return filtered
 
 
@@ -84,8 +90,10 @@ def _reverberate(samples: Floats, rng: np.random.Generator) -> Floats:
     tail = rng.standard_normal(len(times_s)) * np.exp(-6.9 * times_s / decay_s)  # 60 dB down after decay_s
     tail *= rng.uniform(0.1, 0.5) / np.linalg.norm(tail)
     tail[0] = 1.0
-    size = len(samples) + len(tail) - 1
-    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)  # [n + tail - 1]
+    count = len(samples) + len(tail) - 1
+    size = _fast_size(count)
+    echoed: Floats = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[:count]  # [n + tail - 1]
+    return echoed
 
 
 def _tilt(samples: Floats, rng: np.random.Generator) -> Floats:
