@@ -1,0 +1,112 @@
+"""The speech and the sounds that the miniature is trained on."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tools.train_vita_tiny import side_talk, voices
+from tools.train_vita_tiny.sounds import FAMILIES, HELD_OUT_FAMILIES, add_room, noisy, random_noise_sound
+from tools.train_vita_tiny.voices import HELD_OUT_SPEAKERS, TRAINING_SPEAKERS, Voice, random_voice, speak, speak_many
+from vita_demo.errors import VitaDemoError
+
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    times_s = np.arange(24000) / 16000
+    return (0.3 * np.sin(2 * np.pi * 220 * times_s) * np.sin(2 * np.pi * 3 * times_s)).astype(np.float32)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *HELD_OUT_FAMILIES])
+def test_each_family_is_sound_within_scale_and_the_same_for_a_seed(family: str, speech: np.ndarray) -> None:
+    for seed in range(8):
+        sound = random_noise_sound(np.random.default_rng(seed), [speech], [family])
+        assert np.array_equal(sound, random_noise_sound(np.random.default_rng(seed), [speech], [family]))
+        assert sound.dtype == np.float32
+        assert 0.8 * 16000 - 1 <= len(sound) <= 4 * 16000
+        assert np.isfinite(sound).all()
+        level_db = 20 * np.log10(np.sqrt(np.mean(sound**2)))
+        assert (-76 < level_db < -49) if family == "near silence" else (-36 < level_db < -7)
+        assert np.abs(sound).max() <= 1
+
+
+def test_held_out_families_are_none_of_training() -> None:
+    assert len(HELD_OUT_FAMILIES) == 2
+    assert not set(HELD_OUT_FAMILIES) & set(FAMILIES)
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 30.0])
+def test_noise_is_as_loud_as_asked(snr_db: float, speech: np.ndarray) -> None:
+    for seed in range(8):
+        heard = noisy(speech, np.random.default_rng(seed), snr_db)
+        assert np.abs(heard).max() <= 1
+        gain = (heard @ speech) / (speech @ speech)
+        noise = heard - gain * speech
+        measured_db = 10 * np.log10(gain**2 * np.mean(speech**2) / np.mean(noise**2))
+        assert measured_db == pytest.approx(snr_db, abs=1)
+
+
+def test_a_room_keeps_the_speech_within_scale(speech: np.ndarray) -> None:
+    heard = [add_room(speech, np.random.default_rng(seed)) for seed in range(30)]
+    assert np.array_equal(heard[3], add_room(speech, np.random.default_rng(3)))
+    assert all(len(speech) <= len(each) <= len(speech) + 1.4 * 16000 for each in heard)
+    levels_db = [20 * np.log10(np.sqrt(np.mean(each**2))) for each in heard]
+    assert -31 < min(levels_db) < -20 < max(levels_db) < -9
+    assert all(np.isfinite(each).all() and np.abs(each).max() <= 1 for each in heard)
+
+
+def test_held_out_speakers_are_none_of_training() -> None:
+    assert len(set(HELD_OUT_SPEAKERS)) == len(HELD_OUT_SPEAKERS) >= 12
+    assert not set(HELD_OUT_SPEAKERS) & set(TRAINING_SPEAKERS)
+    drawn = [random_voice(np.random.default_rng(seed), HELD_OUT_SPEAKERS) for seed in range(200)]
+    assert {voice.name.partition("+")[2] for voice in drawn} == set(HELD_OUT_SPEAKERS)
+    assert all(120 <= voice.speed_wpm <= 200 and 20 <= voice.pitch <= 80 for voice in drawn)
+    assert drawn[7] == random_voice(np.random.default_rng(7), HELD_OUT_SPEAKERS)
+
+
+def test_held_out_side_talk_is_none_of_training() -> None:
+    training, held_out = side_talk.ENGLISH + side_talk.CHINESE, side_talk.HELD_OUT_ENGLISH + side_talk.HELD_OUT_CHINESE
+    assert len(set(training + held_out)) == len(training) + len(held_out) == 90
+
+
+def test_a_language_without_voices_is_named() -> None:
+    with pytest.raises(VitaDemoError, match="'fr'"):
+        random_voice(np.random.default_rng(0), TRAINING_SPEAKERS, "fr")
+
+
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(VitaDemoError, match="espeak-ng is not installed"):
+        speak("hello", Voice("en-us+f2", 150, 50))
+
+
+@needs_espeak
+def test_many_are_spoken_as_one_is() -> None:
+    rng = np.random.default_rng(0)
+    items = [("which way does the circle move", random_voice(rng, HELD_OUT_SPEAKERS)) for _ in range(6)]
+    items += [("图里有几个圆形", random_voice(rng, TRAINING_SPEAKERS, "zh"))]
+    spoken = speak_many(items)
+    assert len(spoken) == len(items)
+    for samples, item in zip(spoken, items, strict=True):
+        assert np.array_equal(samples, speak(*item))
+        assert samples.dtype == np.float32
+        assert 0.8 < len(samples) / voices.SAMPLE_RATE_HZ < 5
+        assert 0.01 < np.sqrt(np.mean(samples**2)) < 0.5
+        assert np.abs(samples).max() < 1
+
+
+@needs_espeak
+@pytest.mark.parametrize("accent", [accent for accents in voices.ACCENTS.values() for accent in accents])
+def test_each_accent_has_the_speakers_own_voice(accent: str) -> None:
+    spoken = [speak("hello", Voice(f"{accent}+{speaker}", 150, 50)) for speaker in ("f2", "m3", "zac")]
+    assert len({samples.tobytes() for samples in spoken}) == 3
+
+
+@needs_espeak
+def test_a_voice_that_does_not_exist_is_named() -> None:
+    with pytest.raises(VitaDemoError, match="nobody"):
+        speak("hello", Voice("nobody+f2", 150, 50))
+    with pytest.raises(VitaDemoError, match="nobody"):
+        speak_many([("hello", Voice("nobody+f2", 150, 50))], processes=1)
