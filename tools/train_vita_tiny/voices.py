@@ -3,6 +3,7 @@
 Knows who speaks and how; what is said and where belongs to the questions and to the sounds.
 """
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ ACCENTS = {
         "en-gb-x-gbcwmd",
         "en-029",
     ),
-    "zh": ("cmn",),
+    "zh": ("cmn-Latn-pinyin",),
 }
 
 # Variants of espeak-ng 1.51.  Left out: whisper, whisperf, announcer and Demonic, whose voiced frames are hardly
@@ -51,6 +52,7 @@ HELD_OUT_SPEAKERS = (
 )
 
 _WAV_HEADER_BYTES = 44
+_NO_TONE = re.compile(r"[ˈˌ\d]|ɜ$|\(\w+\)")
 _SILENCE = 0.002
 
 
@@ -74,6 +76,30 @@ def random_voice(rng: np.random.Generator, speakers: Sequence[str], language: st
     accents = ACCENTS[language]
     accent, speaker = accents[int(rng.integers(len(accents)))], speakers[int(rng.integers(len(speakers)))]
     return Voice(f"{accent}+{speaker}", int(rng.integers(120, 201)), int(rng.integers(20, 81)))
+
+
+def pronounced(text: str) -> str:
+    """Write Chinese in pinyin: espeak-ng ships without a dictionary of its characters and would name them."""
+    if not is_chinese(text):
+        return text
+    from pypinyin import Style, lazy_pinyin
+
+    return " ".join(lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True))
+
+
+def is_chinese(text: str) -> bool:
+    """Say whether there are Chinese characters in ``text``."""
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def phonemes(text: str) -> tuple[str, ...]:
+    """Return the phonemes of a text as an American, or a Mandarin, speaker says them, without stress and tone."""
+    if not text:
+        return ()
+    voice = "cmn-latn-pinyin" if is_chinese(text) else "en-us"
+    options = ["-q", "--ipa", "--sep=_", "-v", voice, "--", pronounced(text)]
+    written = subprocess.run(["espeak-ng", *options], capture_output=True, check=True).stdout.decode()
+    return tuple(phoneme for part in re.split(r"[_\s]+", written) if (phoneme := _NO_TONE.sub("", part)))
 
 
 def speak(text: str, voice: Voice) -> Samples:
@@ -123,7 +149,7 @@ def _speak(item: tuple[str, Voice]) -> Samples:
     if isinstance(espeak, VitaDemoError):
         raise espeak
     text, voice = item
-    return _samples(espeak.pure_pcm(text, voice.name, voice.speed_wpm, voice.pitch), espeak.rate_hz, text)
+    return _samples(espeak.pure_pcm(pronounced(text), voice.name, voice.speed_wpm, voice.pitch), espeak.rate_hz, text)
 
 
 def _samples(pcm: bytes, rate_hz: int, text: str) -> Samples:

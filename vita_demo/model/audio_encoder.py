@@ -1,6 +1,6 @@
 """The "whale" audio encoder and its adapter: filter-bank frames to language-model positions.
 
-Knows log-mel frames [1, T, mel bins]; one clip at a time, so nothing is padded and no mask is needed.
+Knows log-mel frames [N, T, mel bins]; clips of one call have one length, so nothing is padded and no mask is needed.
 """
 
 import math
@@ -25,7 +25,7 @@ class MeanVariance(nn.Module):
         self.register_buffer("istd", torch.empty(config.num_mel_bins, dtype=torch.float32))
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Map float32 [1, T, mel bins] to the same shape."""
+        """Map float32 [N, T, mel bins] to the same shape."""
         return (fbank - self.mean) * self.istd
 
 
@@ -39,9 +39,9 @@ class Subsampling(nn.Module):
         self.out = nn.Sequential(nn.Linear(width * (((bins - 1) // 2 - 1) // 2), width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [1, T, mel bins] to [1, T/4, D]."""
-        x = self.conv(x.unsqueeze(1))  # [1, D, T/4, bins/4]
-        out: Tensor = self.out(x.transpose(1, 2).flatten(2))  # [1, T/4, D]
+        """Map [N, T, mel bins] to [N, T/4, D]."""
+        x = self.conv(x.unsqueeze(1))  # [N, D, T/4, bins/4]
+        out: Tensor = self.out(x.transpose(1, 2).flatten(2))  # [N, T/4, D]
         return out
 
 
@@ -64,17 +64,17 @@ class RelativeAttention(nn.Module):
         self.pos_bias_v = nn.Parameter(torch.empty(heads, width // heads))
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Map [1, T, D], with ``positions`` [1, T, D], to [1, T, D]."""
+        """Map [N, T, D], with ``positions`` [1, T, D], to [N, T, D]."""
         heads, head_dim = self.pos_bias_u.shape
-        shape = (1, -1, heads, head_dim)
+        shape = (len(x), -1, heads, head_dim)
         q, k, v = self.linear_q(x).view(shape), self.linear_k(x).view(shape), self.linear_v(x).view(shape)
-        p = self.linear_pos(positions).view(shape)  # [1, T, heads, head_dim]
-        query = torch.cat([q + self.pos_bias_u, q + self.pos_bias_v], dim=-1).transpose(
-            1, 2
-        )  # [1, heads, T, 2·head_dim]
-        key = torch.cat([k, p], dim=-1).transpose(1, 2)  # [1, heads, T, 2·head_dim]
-        attended = F.scaled_dot_product_attention(query, key, v.transpose(1, 2), scale=1 / math.sqrt(head_dim))
-        out: Tensor = self.linear_out(attended.transpose(1, 2).flatten(2))  # [1, T, D]
+        p = self.linear_pos(positions).view(1, -1, heads, head_dim).expand(shape[0], -1, -1, -1)
+        query = torch.cat([q + self.pos_bias_u, q + self.pos_bias_v], dim=-1)  # [N, T, heads, 2·head_dim]
+        key = torch.cat([k, p], dim=-1)  # [N, T, heads, 2·head_dim]
+        attended = F.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), v.transpose(1, 2), scale=1 / math.sqrt(head_dim)
+        )  # [N, heads, T, head_dim]
+        out: Tensor = self.linear_out(attended.transpose(1, 2).flatten(2))  # [N, T, D]
         return out
 
 
@@ -87,7 +87,7 @@ class FeedForward(nn.Module):
         self.w_2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [1, T, D] to [1, T, D]."""
+        """Map [N, T, D] to [N, T, D]."""
         out: Tensor = self.w_2(F.relu(self.w_1(x)))
         return out
 
@@ -104,11 +104,11 @@ class AudioLayer(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Map [1, T, D] to [1, T, D]."""
+        """Map [N, T, D] to [N, T, D]."""
         normed = self.norm1(x)
         attended = self.self_attn(normed, positions)
         if self.concat_linear is not None:
-            attended = self.concat_linear(torch.cat([normed, attended], dim=-1))  # [1, T, D]
+            attended = self.concat_linear(torch.cat([normed, attended], dim=-1))  # [N, T, D]
         x = x + attended
         x = x + self.feed_forward(self.norm2(x))
         return x
@@ -138,10 +138,10 @@ class Adapter(nn.Module):
         self.project = nn.Linear(width, config.output_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [1, T, D] to [1, T/2, language-model width]."""
-        x = self.conv1d2(F.pad(x.transpose(1, 2), (0, self.padding)))  # [1, 2·D, T/2]
+        """Map [N, T, D] to [N, T/2, language-model width]."""
+        x = self.conv1d2(F.pad(x.transpose(1, 2), (0, self.padding)))  # [N, 2·D, T/2]
         batch = isinstance(self.bn2, nn.BatchNorm1d)
-        x = self.bn2(x).transpose(1, 2) if batch else self.bn2(x.transpose(1, 2))  # [1, T/2, 2·D]
+        x = self.bn2(x).transpose(1, 2) if batch else self.bn2(x.transpose(1, 2))  # [N, T/2, 2·D]
         out: Tensor = self.project(self.activation(x))
         return out
 
@@ -161,14 +161,14 @@ class AudioEncoder(nn.Module):
         self.adapter = Adapter(config)
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Encode a clip's filter bank [1, T, mel bins] to [1, P, language-model width], P = ``config.positions(T)``."""
+        """Encode a clip's filter bank [N, T, mel bins] to [N, P, language-model width], P = ``config.positions(T)``."""
         dtype = self.after_norm.weight.dtype
-        x = self.subsampling(self.cmvn(fbank).to(dtype))  # [1, T/4, D]
+        x = self.subsampling(self.cmvn(fbank).to(dtype))  # [N, T/4, D]
         x = self.embed(x) * math.sqrt(self.config.hidden_size)
         positions = sinusoids(x.shape[1], x.shape[2], x.device).to(dtype)
         for layer in self.encoders:
             x = layer(x, positions)
-        out: Tensor = self.adapter(self.after_norm(x))  # [1, P, language-model width]
+        out: Tensor = self.adapter(self.after_norm(x))  # [N, P, language-model width]
         return out
 
 

@@ -1,0 +1,102 @@
+"""A pack teaches exactly what is asked for later: prompts, positions and what each token sees."""
+
+import numpy as np
+import pytest
+import torch
+
+from tools.train_vita_tiny.album import Sight, no_sight
+from tools.train_vita_tiny.asking import ask, word
+from tools.train_vita_tiny.layout import fresh_model
+from tools.train_vita_tiny.packs import AUDIO_SLOT, IMAGE_SLOT, NO_LABEL, Batch, Pack, Turn, prefix_ids
+from tools.train_vita_tiny.queries import Query
+from tools.train_vita_tiny.reading import answer_loss
+from tools.train_vita_tiny.recordings import Recording
+from tools.train_vita_tiny.scenes import random_scene
+from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.model.vita import VitaModel
+from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
+from vita_demo.resources import resource
+from vita_demo.tokenizer import VitaTokenizer
+
+RECORDING = Recording(Query("count"), "How many shapes are there?", (), 0, 96)
+HEARD = 12
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> VitaTokenizer:
+    return VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
+
+
+@pytest.fixture(scope="module")
+def model() -> VitaModel:
+    torch.manual_seed(3)
+    return fresh_model(resource("assets", "vita-tiny")).eval().requires_grad_(False)
+
+
+def typed_and_spoken() -> list[list[Turn]]:
+    return [
+        [Turn("How many shapes are there?", "☜There are two shapes.")],
+        [Turn(RECORDING, "☞There are two shapes."), Turn("左上角有什么？", "☜左上角有一个红色圆形。")],
+        [Turn("Hello!", "☜Hello!"), Turn(RECORDING, "☞No."), Turn("Thanks!", "☜You are welcome!")],
+    ]
+
+
+def spelled_out(pack: Pack, prefix: list[int], chain: int) -> list[int]:
+    """Write one chain as the prompt would have it: one placeholder for a tile or a recording."""
+    ids = [token_id for token_id, number in zip(pack.ids, pack.chains, strict=True) if number in (0, chain)]
+    text = " ".join(map(str, [*prefix, *ids]))
+    for slots, marker, count in ((IMAGE_SLOT, IMAGE_TOKEN_ID, 16), (AUDIO_SLOT, AUDIO_TOKEN_ID, HEARD)):
+        text = text.replace(" ".join([str(slots)] * count), str(marker))
+    return [int(part) for part in text.split()]
+
+
+@pytest.mark.parametrize(("modality", "tiles"), [("text", 0), ("image", 1), ("image", 3), ("video", 4)])
+def test_each_chain_is_the_prompt_that_the_demo_builds(tokenizer: VitaTokenizer, modality: str, tiles: int) -> None:
+    sight = Sight("outside", modality, 0, tiles) if tiles else no_sight()
+    pack = Pack.of(sight, typed_and_spoken(), tokenizer.encode)
+    for number, turns in enumerate(typed_and_spoken(), start=1):
+        said = [
+            PromptTurn(
+                turn.question if isinstance(turn.question, str) else "",
+                tiles if index == 0 else 0,
+                isinstance(turn.question, Recording),
+                turn.answer,
+                tuple(tokenizer.encode(turn.answer + "<|im_end|>")),
+            )
+            for index, turn in enumerate(turns)
+        ]
+        prompts = build_prompts(said, tokenizer.encode, system_prompts()[modality])
+        expected = [token_id for prompt in prompts for token_id in prompt.input_ids]
+        assert spelled_out(pack, prefix_ids(modality, tokenizer.encode), number) == expected
+
+
+def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaTokenizer, model: VitaModel) -> None:
+    rng = np.random.default_rng(1)
+    prefix = prefix_ids("image", tokenizer.encode)
+    packs, alone = [], []
+    tiles = torch.randn(3, 16, model.config.text.hidden_size)
+    for row in range(3):
+        scene = random_scene(rng)
+        queries = [ask(scene, rng) for _ in range(row + 2)]
+        turns = [Turn(word(query, rng), "☜" + query.answer(scene)) for query in queries]
+        packs.append(Pack.of(Sight(scene, "image", row, 1), [[turn] for turn in turns], tokenizer.encode))
+        for turn in turns:
+            question = tokenizer.encode(f"\n{turn.question}<|im_end|>\n<|im_start|>assistant\n")
+            answer = tokenizer.encode(turn.answer + "<|im_end|>")
+            embed = model.language_model.embed_tokens
+            x = torch.cat([embed(torch.tensor(prefix)), tiles[row], embed(torch.tensor(question))])[None]
+            decoder = model.decoder(x.shape[1] + len(answer))
+            logits = [decoder.prefill(x), *(decoder.step(torch.tensor([token_id])) for token_id in answer[:-1])]
+            alone.append(torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(answer), reduction="sum"))
+    batch = Batch.of(packs)
+    loss, _ = answer_loss(model.language_model, torch.tensor(prefix), batch, tiles, None)
+    assert loss.item() == pytest.approx(torch.stack(alone).sum().item() / (batch.labels != NO_LABEL).sum(), rel=1e-5)
+
+
+def test_a_pack_holds_no_more_than_fits(tokenizer: VitaTokenizer) -> None:
+    chains = typed_and_spoken() * 5
+    pack = Pack.of(no_sight(), chains, tokenizer.encode, room=60)
+    assert 40 < len(pack.ids) <= 60
+    whole = Pack.of(no_sight(), chains, tokenizer.encode)
+    assert whole.ids[: len(pack.ids)] == pack.ids
+    assert len(pack.recordings) == pack.ids.count(AUDIO_SLOT) // HEARD

@@ -1,0 +1,42 @@
+"""Command line: build the miniature from seeds, or examine it."""
+
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_OUT = ROOT / "assets" / "vita-tiny"
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Gather the commands."""
+
+
+@main.command()
+@click.option("--work_folder", type=click.Path(path_type=Path), default=Path("vita-tiny-work"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True)
+def build(work_folder: Path, out: Path) -> None:
+    """Draw, record, teach, and write the checkpoint; about two hours on two cores. Goes on where it stopped."""
+    from tools.train_vita_tiny import build as stages
+
+    work_folder.mkdir(parents=True, exist_ok=True)
+    stages.build(work_folder, out)
+
+
+@main.command()
+@click.option("--model_path", type=click.Path(path_type=Path, exists=True), default=DEFAULT_OUT, show_default=True)
+@click.option("--count", default=500, show_default=True, help="Questions of each kind.")
+@click.option("--seed", default=2025, show_default=True)
+@click.option("--only", multiple=True, help="Part of a row's name; may be repeated.")
+@click.option("--mistakes", is_flag=True, help="Show what was answered wrong.")
+def evaluate(model_path: Path, count: int, seed: int, only: tuple[str, ...], mistakes: bool) -> None:
+    """Examine the model on what it was not trained on, and print a table."""
+    from tools.train_vita_tiny import table
+    from tools.train_vita_tiny.evaluation import examine
+
+    table.show(list(examine(model_path, count, seed, only)), mistakes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Who asks what: questions that suit a view, balanced over their answers, and put into words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tools.train_vita_tiny.clips import Clip
+from tools.train_vita_tiny.queries import ANY, PICTURE, SAY, SMALL_TALK, VIDEO, Noun, Query, View, actor, everything
+from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene
+from tools.train_vita_tiny.wordings import BEFORE, WORDINGS, wordings
+from tools.train_vita_tiny.words import CHINESE, article, in_place
+
+Random = np.random.Generator
+_CHINESE_SHARE = 0.2
+_SMALL_TALK_SHARE = 0.05
+# How often each intent is asked about a picture, and about a video.
+_PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
+    "describe": 2.5, "count": 1.5, "colour_of": 2.0, "where": 1.5, "is_there": 2.0, "at": 1.5, "bigger": 1.5,
+    "biggest": 0.5, "smallest": 0.5, "background": 0.7, "size_of": 0.7, "happens": 0.3, "changed": 0.1,
+}  # fmt: skip
+_VIDEO_WEIGHTS = {
+    "describe_video": 1.5, "happens": 2.0, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 0.8,
+    "describe": 0.5, "kinds": 0.3, "count": 0.5, "background": 0.2, "count_noun": 0.3,
+}  # fmt: skip
+
+
+def choose(rng: Random, items: Sequence[str], weights: dict[str, float] | None = None) -> str:
+    """Draw one of ``items``, evenly or by weight."""
+    if weights is None:
+        return items[rng.integers(len(items))]
+    shares = np.array([weights[item] for item in items])
+    return items[rng.choice(len(items), p=shares / shares.sum())]
+
+
+def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:
+    """Draw a question that suits ``view``, of ``intents`` where they are given."""
+    language = "zh" if rng.random() < _CHINESE_SHARE else "en"
+    if not intents and rng.random() < _SMALL_TALK_SHARE:
+        intents = SMALL_TALK
+    if intents:
+        return _query(choose(rng, intents), language, view, rng)
+    if isinstance(view, Clip):
+        return _query(choose(rng, tuple(_VIDEO_WEIGHTS), _VIDEO_WEIGHTS), language, view, rng)
+    if isinstance(view, Scene):
+        return _query(choose(rng, tuple(_PICTURE_WEIGHTS), _PICTURE_WEIGHTS), language, view, rng)
+    if rng.random() < 0.5:
+        return _query(choose(rng, ("describe", "happens", "kinds", "count")), language, view, rng)
+    return _query(choose(rng, (*PICTURE, *VIDEO)), language, view, rng)
+
+
+def _query(intent: str, language: str, view: View, rng: Random) -> Query:
+    noun, other, place = ANY, ANY, ""
+    if intent in ("colour_of",):
+        noun = Noun(kind=_noun(view, rng, 0.9).kind)
+    elif intent == "kind_of":
+        noun = Noun(colour=_noun(view, rng, 0.9).colour)
+    elif intent in ("where", "size_of"):
+        noun = _loose(_noun(view, rng, 0.9), rng, 0.65)
+    elif intent in ("is_there", "count_noun"):
+        noun = _loose(_noun(view, rng, 0.5 if intent == "is_there" else 0.75), rng, 0.5)
+    elif intent == "bigger":
+        noun, other = _pair(view, rng)
+    elif intent == "at":
+        place = _place(view, rng)
+    elif intent == "direction_of":
+        noun = _loose(actor(view), rng, 0.6) if isinstance(view, Clip) else _noun(view, rng, 0.5)
+    return Query(intent, language, noun, other, place)
+
+
+def _noun(view: View, rng: Random, present: float) -> Noun:
+    """Name a thing of the view with probability ``present``, else anything; half of those half right."""
+    anything = Noun(choose(rng, COLOURS), choose(rng, KINDS))
+    shapes = everything(view) if isinstance(view, Clip) else view.shapes if isinstance(view, Scene) else ()
+    if not shapes:
+        return anything
+    shape = shapes[rng.integers(len(shapes))]
+    if rng.random() < present:
+        return Noun(shape.colour, shape.kind)
+    near = rng.random()
+    if near < 0.35:
+        return Noun(shape.colour, anything.kind)
+    return Noun(anything.colour, shape.kind) if near < 0.7 else anything
+
+
+def _loose(noun: Noun, rng: Random, whole: float) -> Noun:
+    """Keep colour and kind with probability ``whole``, else one of them."""
+    if rng.random() < whole:
+        return noun
+    return Noun(kind=noun.kind) if rng.random() < 0.7 or noun.colour is None else Noun(colour=noun.colour)
+
+
+def _pair(view: View, rng: Random) -> tuple[Noun, Noun]:
+    """Name two things that are each the only one of their name; by kind alone where that suffices."""
+    kinds = [shape.kind for shape in view.shapes] if isinstance(view, Scene) else []
+    single = [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) == 1]
+    if len(single) >= 2 and rng.random() < 0.6:
+        first, second = rng.permutation(single)[:2]
+        return Noun(kind=str(first)), Noun(kind=str(second))
+    if len(kinds) >= 2 and isinstance(view, Scene):
+        first, second = (view.shapes[index] for index in rng.permutation(len(kinds))[:2])
+        if (first.colour, first.kind) != (second.colour, second.kind):
+            return Noun(first.colour, first.kind), Noun(second.colour, second.kind)
+    first, second = rng.permutation(KINDS)[:2]
+    return Noun(kind=str(first)), Noun(kind=str(second))
+
+
+def _place(view: View, rng: Random) -> str:
+    taken = [shape.place for shape in view.shapes] if isinstance(view, Scene) else []
+    return choose(rng, taken) if taken and rng.random() < 0.7 else choose(rng, PLACES)
+
+
+def word(query: Query, rng: Random, held_out: bool = False) -> str:
+    """Put a question into words: one wording of its intent, of those kept for evaluation if ``held_out``."""
+    text = choose(rng, wordings(query.language, query.intent, held_out))
+    before = choose(rng, BEFORE) if query.language == "en" and not held_out else ""
+    if before:
+        text = text[0].lower() + text[1:]
+    return before + text.format(**_fields(query))
+
+
+def _fields(query: Query) -> dict[str, str]:
+    say, noun, place = SAY[query.language], query.noun, query.place
+    if query.language == "zh":
+        return {
+            "noun": say.noun(noun), "other": say.noun(query.other),
+            "colour": CHINESE.get(noun.colour or "", ""), "place": CHINESE.get(place, ""),
+        }  # fmt: skip
+    return {
+        "noun": say.noun(noun), "nouns": say.nouns(noun), "a_noun": article(say.noun(noun)),
+        "other": say.noun(query.other), "colour": noun.colour or "", "place": in_place(place),
+    }  # fmt: skip
+
+
+def typed(text: str, rng: Random) -> str:
+    """Vary a question as people type it: American spelling, no capitals, no full stop."""
+    if rng.random() < 0.3:
+        text = text.replace("colour", "color").replace("centre", "center").replace("grey", "gray")
+    if rng.random() < 0.2:
+        text = text.lower()
+    return text.rstrip("?.!？。！") if rng.random() < 0.15 else text
+
+
+def spoken_queries() -> list[Query]:
+    """List every question that is recorded, each once; those that name two things name kinds."""
+    queries = []
+    for language, intents in WORDINGS.items():
+        for intent in intents:
+            if intent == "heard":
+                continue
+            queries += [Query(intent, language, *rest) for rest in _slots(intent)]
+    return queries
+
+
+def _slots(intent: str) -> list[tuple[Noun, Noun, str]]:
+    kinds, colours = [Noun(kind=kind) for kind in KINDS], [Noun(colour=colour) for colour in COLOURS]
+    both = [Noun(colour, kind) for colour in COLOURS for kind in KINDS]
+    nouns = {
+        "count_noun": kinds + colours, "colour_of": kinds, "kind_of": colours, "where": kinds + both,
+        "is_there": kinds + colours + both, "size_of": kinds, "direction_of": kinds,
+    }  # fmt: skip
+    if intent == "bigger":
+        return [(a, b, "") for a in kinds for b in kinds if a != b]
+    if intent == "at":
+        return [(ANY, ANY, place) for place in PLACES]
+    return [(noun, ANY, "") for noun in nouns.get(intent, [ANY])]

@@ -1,0 +1,192 @@
+"""From seeds to a checkpoint: every stage of the training, in order.
+
+Each stage leaves its result in the work folder and is passed over when the result is there, so an interrupted build
+goes on where it stopped.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tools.train_vita_tiny.album import MAKERS, Album, draw_album
+from tools.train_vita_tiny.hearing import damaged, encode_frames, teach_hearing
+from tools.train_vita_tiny.layout import RELEASED_SETTINGS, fresh_model, write_settings, write_tokenizer
+from tools.train_vita_tiny.lessons import corpus
+from tools.train_vita_tiny.plain_attention import plain_attention
+from tools.train_vita_tiny.recordings import Archive, record
+from tools.train_vita_tiny.schedule import Schedule
+from tools.train_vita_tiny.school import Materials, School, attend_school, join_processes
+from tools.train_vita_tiny.sight import teach_sight
+from vita_demo.config import AudioConfig
+from vita_demo.model.checkpoint import save_checkpoint
+from vita_demo.model.vita import VitaModel
+from vita_demo.tokenizer import VitaTokenizer
+
+# Sights of each kind and the seed they are drawn from.
+ALBUMS = {"scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4)}
+RECORDINGS = {"seed": 8, "english": 12_000, "chinese": 3_000, "noises": 2_000}
+SIGHT = Schedule(steps=1600, batch_size=128, peak=1e-3)
+HEARING = Schedule(steps=2500, batch_size=32, peak=1e-3)
+READING = Schedule(steps=600, batch_size=32, peak=1e-3, last=1.0)
+SCHOOL = Schedule(steps=1500, batch_size=32, peak=1e-3)
+PROCESSES = 2
+DAMAGED_COPIES = 3
+_TOKENIZER_SEED, _SIGHT_SEED, _READING_SEED, _HEARING_SEED, _SCHOOL_SEED = 6, 5, 9, 7, 10
+
+
+def build(work: Path, out: Path) -> None:
+    """Draw, record, teach and write the checkpoint to ``out``; needs espeak-ng and scikit-image's photographs."""
+    _stage(work / "albums" / "outside.pickle", lambda: _draw(work))
+    _stage(work / "recordings" / "recordings.pickle", lambda: _record(work))
+    _stage(work / "model" / "config.json", lambda: _settle(work))
+    _stage(work / "first_lessons", lambda: _in_parallel(work, (_eyes_and_reading, _ears)))
+    _stage(work / "encoded" / "firsts.npy", lambda: _listen(work))
+    _stage(work / "school", lambda: _in_parallel(work, (_school,) * PROCESSES))
+    export(work, out)
+
+
+def _stage(result: Path, work: Callable[[], None]) -> None:
+    if result.exists():
+        return
+    start = time.perf_counter()
+    work()
+    if not result.exists():
+        result.touch()
+    _say(f"{result.name}: {time.perf_counter() - start:.0f} s")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_nothing(_: str) -> None:
+    """Leave the telling to another process."""
+
+
+def _draw(work: Path) -> None:
+    for name in MAKERS:
+        count, seed = ALBUMS[name]
+        draw_album(work / "albums", name, count, seed, PROCESSES)
+
+
+def _record(work: Path) -> None:
+    record(work / "recordings", AudioConfig.from_folder(RELEASED_SETTINGS / "audio-encoder"), **RECORDINGS)
+
+
+def _settle(work: Path) -> None:
+    """Write the tokenizer and the settings, with the mean and variance of what was recorded."""
+    heard = Archive.open(work / "recordings").frames[::7].astype(np.float64)  # [frames / 7, mel bins]
+    cmvn = {"mean_stat": heard.sum(0).tolist(), "var_stat": (heard**2).sum(0).tolist(), "frame_num": len(heard)}
+    tokens = write_tokenizer(work / "model", corpus(np.random.default_rng(_TOKENIZER_SEED)))
+    write_settings(work / "model", tokens, cmvn)
+
+
+def _in_parallel(work: Path, lessons: tuple[Callable[[Path, int], None], ...]) -> None:
+    """Give each lesson a process of its own."""
+    (work / "meeting").unlink(missing_ok=True)
+    context = get_context("spawn")
+    processes = [context.Process(target=_alone, args=(lesson, work, rank)) for rank, lesson in enumerate(lessons)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a lesson ended with exit code {process.exitcode}; see its traceback above")
+
+
+def _alone(lesson: Callable[[Path, int], None], work: Path, rank: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // PROCESSES))
+    lesson(work, rank)
+
+
+def _albums(work: Path) -> dict[str, Album]:
+    return {name: Album.open(work / "albums", name) for name in MAKERS}
+
+
+def _eyes_and_reading(work: Path, _: int) -> None:
+    """Teach the vision encoder, then the language model to read its features and typed questions."""
+    torch.manual_seed(_SIGHT_SEED)
+    model, albums = fresh_model(work / "model"), _albums(work)
+    rng = np.random.default_rng(_SIGHT_SEED)
+    teach_sight(model.vision_encoder, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
+    school = School(model, _tokenizer(work), Materials(albums, None, [], {}), _READING_SEED)
+    attend_school(school, READING, _READING_SEED, _say)
+    torch.save(model.state_dict(), work / "reading.pt")
+
+
+def _ears(work: Path, _: int) -> None:
+    """Teach the audio encoder."""
+    torch.manual_seed(_HEARING_SEED)
+    model = fresh_model(work / "model")
+    archive = Archive.open(work / "recordings")
+    teach_hearing(model.audio_encoder, archive, np.random.default_rng(_HEARING_SEED), HEARING, _say)
+    torch.save(model.audio_encoder.state_dict(), work / "hearing.pt")
+
+
+def _listen(work: Path) -> None:
+    """Write down what the audio encoder hears in every recording, clean and damaged: it learns no more from here on."""
+    encoder = fresh_model(work / "model").audio_encoder
+    encoder.load_state_dict(torch.load(work / "hearing.pt"))
+    archive = Archive.open(work / "recordings")
+    rng = np.random.default_rng(_HEARING_SEED)
+    by_length: dict[int, list[int]] = {}
+    for number, recording in enumerate(archive.recordings):
+        by_length.setdefault(recording.count, []).append(number)
+    (work / "encoded").mkdir(exist_ok=True)
+    for copy in range(DAMAGED_COPIES):
+        heard: list[NDArray[np.float16]] = [np.empty(0, np.float16)] * len(archive.recordings)
+        for numbers in by_length.values():
+            for start in range(0, len(numbers), 64):
+                part = numbers[start : start + 64]
+                bank = np.stack([archive.hear(archive.recordings[i]) for i in part]).astype(np.float32)
+                fbank = damaged(torch.from_numpy(bank), rng) if copy else torch.from_numpy(bank)
+                with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), plain_attention():
+                    frames = encode_frames(encoder, fbank).half().numpy()
+                for number, frame in zip(part, frames, strict=True):
+                    heard[number] = frame
+        np.save(work / "encoded" / f"{copy}.npy", np.concatenate(heard))
+    np.save(work / "encoded" / "firsts.npy", np.cumsum([0, *(len(frames) for frames in heard[:-1])]))
+
+
+def _school(work: Path, rank: int) -> None:
+    """Teach everything together, in company."""
+    join_processes(rank, PROCESSES, work)
+    model, archive = fresh_model(work / "model"), Archive.open(work / "recordings")
+    model.load_state_dict(torch.load(work / "reading.pt"))
+    model.audio_encoder.load_state_dict(torch.load(work / "hearing.pt"))
+    encoded = [np.load(work / "encoded" / f"{copy}.npy", mmap_mode="r") for copy in range(DAMAGED_COPIES)]
+    firsts = np.load(work / "encoded" / "firsts.npy")
+    materials = Materials(
+        _albums(work),
+        archive,
+        encoded,
+        {recording.first: int(first) for recording, first in zip(archive.recordings, firsts, strict=True)},
+    )
+    school = School(model, _tokenizer(work), materials, _SCHOOL_SEED + rank)
+
+    def keep() -> None:
+        if rank == 0:
+            torch.save(model.state_dict(), work / "draft.pt")
+            (work / "draft.pt").replace(work / "school.pt")
+
+    attend_school(school, SCHOOL, _SCHOOL_SEED, _say if rank == 0 else _say_nothing, keep)
+
+
+def _tokenizer(work: Path) -> VitaTokenizer:
+    return VitaTokenizer.from_pretrained(work / "model")
+
+
+def export(work: Path, out: Path) -> VitaModel:
+    """Write the checkpoint in the released layout, in float16."""
+    model = fresh_model(work / "model")
+    model.load_state_dict(torch.load(work / "school.pt"))
+    shutil.copytree(work / "model", out, dirs_exist_ok=True)
+    save_checkpoint(model.half(), out)
+    return model

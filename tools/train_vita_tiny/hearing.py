@@ -1,0 +1,106 @@
+"""The ears' first lesson: the audio encoder learns to write down the sounds of what is said.
+
+Connectionist temporal classification (Graves et al. 2006) over phonemes; sounds that are no speech have none.  Phonemes
+and not words: the encoder's attention does not know how far apart two frames are, so what it can tell is local.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tools.train_vita_tiny.optimizers import Optimizers
+from tools.train_vita_tiny.plain_attention import plain_attention
+from tools.train_vita_tiny.recordings import Archive, Recording
+from tools.train_vita_tiny.schedule import Schedule
+from vita_demo.model.audio_encoder import AudioEncoder, sinusoids
+
+BLANK = 0
+_CONTEXT = 5
+
+
+def encode_frames(encoder: AudioEncoder, fbank: Tensor) -> Tensor:
+    """Encode filter banks [N, T, mel bins] up to the adapter: [N, T/4, D].
+
+    Equal to what ``AudioEncoder`` computes on its way.
+    """
+    x = encoder.subsampling(encoder.cmvn(fbank))  # [N, T/4, D]
+    x = encoder.embed(x) * math.sqrt(encoder.config.hidden_size)
+    positions = sinusoids(x.shape[1], x.shape[2], x.device)
+    for layer in encoder.encoders:
+        x = layer(x, positions)
+    out: Tensor = encoder.after_norm(x)
+    return out
+
+
+def damaged(fbank: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mask a few bands and moments (Park et al. 2019) and shift the level of filter banks [N, T, mel bins]."""
+    fbank = fbank + torch.from_numpy(rng.uniform(-2, 2, (len(fbank), 1, 1))).float()
+    fill = fbank.mean(dim=(1, 2), keepdim=True)
+    mask = torch.zeros_like(fbank, dtype=torch.bool)
+    for row in range(len(fbank)):
+        for _ in range(2):
+            low, width = rng.integers(80), rng.integers(12)
+            mask[row, :, low : low + width] = True
+            start, length = rng.integers(fbank.shape[1]), rng.integers(16)
+            mask[row, start : start + length] = True
+    return torch.where(mask, fill, fbank)
+
+
+class Scribe(nn.Module):
+    """Writes down the phonemes that the encoder hears, with as much context as the adapter will have."""
+
+    def __init__(self, width: int, spoken: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        known = sorted({phoneme for phonemes in spoken for phoneme in phonemes})
+        self.numbers = {phoneme: number for number, phoneme in enumerate(known, start=1)}
+        self.context = nn.Conv1d(width, width, _CONTEXT, padding=_CONTEXT // 2)
+        self.head = nn.Linear(width, 1 + len(known))
+
+    def forward(self, frames: Tensor, spoken: Sequence[Sequence[str]]) -> tuple[Tensor, float]:
+        """Return the loss and the share of phonemes that are written down right, for frames [N, T, D]."""
+        context = F.gelu(self.context(frames.transpose(1, 2)).transpose(1, 2))  # [N, T, D]
+        logits = F.log_softmax(self.head(context).float(), dim=-1)  # [N, T, phonemes]
+        targets = [[self.numbers[phoneme] for phoneme in phonemes] for phonemes in spoken]
+        flat = torch.tensor([number for target in targets for number in target], dtype=torch.long)
+        lengths = torch.tensor([len(target) for target in targets])
+        steps = torch.full((len(targets),), frames.shape[1], dtype=torch.long)
+        loss = F.ctc_loss(logits.transpose(0, 1), flat, steps, lengths, BLANK, reduction="sum", zero_infinity=True)
+        written = [[int(n) for n in row.unique_consecutive() if n != BLANK] for row in logits.argmax(-1)]
+        matching = sum(
+            block.size
+            for guess, target in zip(written, targets, strict=True)
+            for block in SequenceMatcher(None, guess, target, autojunk=False).get_matching_blocks()
+        )
+        return loss / max(1, len(flat)), matching / max(1, len(flat))
+
+
+def teach_hearing(
+    encoder: AudioEncoder, archive: Archive, rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
+) -> Scribe:
+    """Train ``encoder`` on the whole archive; return what wrote down what it heard."""
+    scribe = Scribe(encoder.config.hidden_size, [recording.phonemes for recording in archive.recordings])
+    named = [*encoder.named_parameters(), *scribe.named_parameters("scribe")]
+    optimizers = Optimizers(named, schedule, {"": 1.0, "adapter.": 0.0})
+    heard: Iterator[list[Recording]] = archive.batches(schedule.batch_size, rng)
+    start, shares = time.perf_counter(), [0.0]
+    for step in range(schedule.steps):
+        batch = next(heard)
+        fbank = torch.from_numpy(np.stack([archive.hear(recording) for recording in batch]).astype(np.float32))
+        optimizers.prepare(step)
+        with torch.autocast("cpu", torch.bfloat16), plain_attention():
+            loss, share = scribe(
+                encode_frames(encoder, damaged(fbank, rng)), [recording.phonemes for recording in batch]
+            )
+        loss.backward()
+        optimizers.learn()
+        shares = [*shares[-49:], share]
+        if step % 100 == 0 or step == schedule.steps - 1:
+            seconds = time.perf_counter() - start
+            say(f"hearing {step} loss {loss.item():.3f} phonemes right {np.mean(shares):.3f} {seconds:.0f} s")
+    return scribe

@@ -1,0 +1,158 @@
+"""The last lesson, in which everything is learned together: to look, to listen, to read and to answer.
+
+Two processes work on halves of each batch and add up their gradients: on a CPU that is quicker than two threads in one.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tools.train_vita_tiny.album import Album, Sight, batches, no_sight
+from tools.train_vita_tiny.lessons import Bookshelf, chains_about
+from tools.train_vita_tiny.optimizers import Optimizers
+from tools.train_vita_tiny.packs import Batch, Pack, prefix_ids
+from tools.train_vita_tiny.plain_attention import plain_attention
+from tools.train_vita_tiny.reading import answer_loss
+from tools.train_vita_tiny.recordings import Archive, Recording
+from tools.train_vita_tiny.schedule import Schedule
+from vita_demo.model.vita import VitaModel
+from vita_demo.tokenizer import VitaTokenizer
+
+# What a batch shows, how often, and how many tokens of questions and answers follow each sight.
+SHARES = {"scenes": 0.48, "clips": 0.26, "large": 0.08, "outside": 0.09, "nothing": 0.09}
+ROOM = 240
+QUESTIONS = 14
+# The encoders have had their first lessons: the eyes move less, the ears not at all.
+SCALES = {"": 1.0, "vision_encoder.": 0.3, "audio_encoder.": 0.0, "audio_encoder.adapter.": 1.0}
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Everything that is learned from.
+
+    Attributes:
+        albums: pictures by kind.
+        archive: recordings; None before the ears have had their first lesson.
+        encoded: what the encoder hears in them, up to its adapter: copies of [frames/4, D] for each recording.
+        firsts: number of the first encoded frame of each recording, by its first filter-bank frame.
+    """
+
+    albums: dict[str, Album]
+    archive: Archive | None
+    encoded: list[NDArray[np.float16]]
+    firsts: dict[int, int]
+
+
+class School:
+    """One process's share of the lesson."""
+
+    def __init__(self, model: VitaModel, tokenizer: VitaTokenizer, materials: Materials, seed: int) -> None:
+        self.model, self.tokenizer, self.materials = model, tokenizer, materials
+        self.rng = np.random.default_rng(seed)
+        self.shelf = Bookshelf(materials.archive.recordings) if materials.archive else None
+        self.prefixes = {name: torch.tensor(prefix_ids(name, tokenizer.encode)) for name in ("image", "video", "text")}
+        self.drawn: dict[str, Iterator[list[Sight]]] = {}
+
+    def loss(self, kind: str, size: int) -> tuple[Tensor, Tensor]:
+        """Draw a batch of ``size`` sights of one kind; return the loss and the share of tokens answered right."""
+        sights = self._sights(kind, size)
+        packs = [
+            Pack.of(sight, chains_about(sight, self.shelf, self.rng, QUESTIONS), self.tokenizer.encode, ROOM)
+            for sight in sights
+        ]
+        batch = Batch.of(packs)
+        images = self._look(self.materials.albums[kind], sights) if sights[0].count else None
+        sounds = [recording for pack in packs for recording in pack.recordings]
+        heard = self._listen(sounds) if sounds else None
+        return answer_loss(self.model.language_model, self.prefixes[sights[0].modality], batch, images, heard)
+
+    def _sights(self, kind: str, size: int) -> list[Sight]:
+        if kind == "nothing":
+            return [no_sight()] * size
+        if kind not in self.drawn:
+            self.drawn[kind] = batches(self.materials.albums[kind].sights, size, self.rng)
+        return next(self.drawn[kind])
+
+    def _look(self, album: Album, sights: list[Sight]) -> Tensor:
+        """Encode all tiles; those before a thumbnail, which shows the same, without learning from them."""
+        tiles = np.stack([album.tiles[sight.first : sight.first + sight.count] for sight in sights])  # [B, N, S, S, 3]
+        encoder = self.model.vision_encoder
+        if sights[0].modality == "image" and sights[0].count > 1:
+            with torch.no_grad():
+                parts = encoder(encoder.normalize(torch.from_numpy(tiles[:, :-1]).flatten(0, 1)))
+            whole = encoder(encoder.normalize(torch.from_numpy(tiles[:, -1])))  # [B, 16, 4·D]
+            parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, 16, 4·D]
+            features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, 16, 4·D]
+        else:
+            features = encoder(encoder.normalize(torch.from_numpy(tiles).flatten(0, 1)))  # [B·N, 16, 4·D]
+        projected: Tensor = self.model.projector(features)
+        return projected
+
+    def _listen(self, recordings: list[Recording]) -> Tensor:
+        """Bring recordings to the language model's width: [positions, D], one after the other."""
+        outputs: dict[int, Tensor] = {}
+        for length in {recording.count for recording in recordings}:
+            numbers = [i for i, recording in enumerate(recordings) if recording.count == length]
+            frames = np.stack([self._frames(recordings[i]) for i in numbers]).astype(np.float32)  # [N, T/4, D]
+            adapted = self.model.audio_encoder.adapter(torch.from_numpy(frames))  # [N, T/8, D]
+            outputs.update(zip(numbers, adapted, strict=True))
+        return torch.cat([outputs[i] for i in range(len(recordings))])  # [positions, D]
+
+    def _frames(self, recording: Recording) -> NDArray[np.float16]:
+        copy = self.materials.encoded[self.rng.integers(len(self.materials.encoded))]
+        first = self.materials.firsts[recording.first]
+        return copy[first : first + len(range(recording.count)[2::2][2::2])]
+
+
+def attend_school(
+    school: School, schedule: Schedule, seed: int, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
+) -> None:
+    """Train; with torch.distributed set up, together with the other processes.
+
+    ``keep`` is called every hundred steps and at the end.
+    """
+    optimizers = Optimizers(school.model.named_parameters(), schedule, SCALES)
+    # All processes show the same kind at the same step, so that none waits for a longer one.
+    kinds = np.random.default_rng(seed)
+    start, seen = time.perf_counter(), dict.fromkeys(SHARES, (0.0, 0.0))
+    for step in range(schedule.steps):
+        kind = str(kinds.choice(list(SHARES), p=list(SHARES.values())))
+        size = schedule.batch_size // (2 if kind in ("clips", "large") else 1)
+        optimizers.prepare(step)
+        with torch.autocast("cpu", torch.bfloat16), plain_attention():
+            loss, share = school.loss(kind, size)
+        loss.backward()
+        _share_gradients(optimizers.parameters)
+        optimizers.learn()
+        seen[kind] = (loss.item(), share.item())
+        if step % 25 == 0 or step == schedule.steps - 1:
+            told = " ".join(f"{name} {value:.3f}/{right:.3f}" for name, (value, right) in seen.items())
+            say(f"school {step} loss/right {told} {time.perf_counter() - start:.0f} s")
+        if step % 100 == 99 or step == schedule.steps - 1:
+            keep()
+
+
+def _share_gradients(parameters: list[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over all processes."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])  # [parameters]
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def join_processes(rank: int, world: int, folder: Path) -> None:
+    """Meet the other processes through a file."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
