@@ -15,11 +15,11 @@ _CHINESE_SHARE = 0.2
 _SMALL_TALK_SHARE = 0.05
 # How often each intent is asked about a picture, and about a video.
 _PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
-    "describe": 2.5, "count": 1.5, "colour_of": 2.0, "where": 1.5, "is_there": 2.0, "at": 1.5, "bigger": 1.5,
-    "biggest": 0.5, "smallest": 0.5, "background": 0.7, "size_of": 0.7, "happens": 0.3, "changed": 0.1,
+    "describe": 4.0, "kinds": 2.0, "count": 1.5, "colour_of": 2.0, "where": 1.5, "is_there": 2.0, "at": 1.5,
+    "bigger": 1.5, "biggest": 0.5, "smallest": 0.5, "background": 0.7, "size_of": 0.7, "happens": 0.3, "changed": 0.1,
 }  # fmt: skip
 _VIDEO_WEIGHTS = {
-    "describe_video": 1.5, "happens": 2.0, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 0.8,
+    "describe_video": 2.0, "happens": 2.5, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 0.8,
     "describe": 0.5, "kinds": 0.3, "count": 0.5, "background": 0.2, "count_noun": 0.3,
 }  # fmt: skip
 
@@ -27,9 +27,9 @@ _VIDEO_WEIGHTS = {
 def choose(rng: Random, items: Sequence[str], weights: dict[str, float] | None = None) -> str:
     """Draw one of ``items``, evenly or by weight."""
     if weights is None:
-        return items[rng.integers(len(items))]
+        return items[int(rng.integers(len(items)))]
     shares = np.array([weights[item] for item in items])
-    return items[rng.choice(len(items), p=shares / shares.sum())]
+    return items[int(rng.choice(len(items), p=shares / shares.sum()))]
 
 
 def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from tools.train_vita_tiny.album import MAKERS, Album, draw_album
-from tools.train_vita_tiny.hearing import damaged, encode_frames, teach_hearing
+from tools.train_vita_tiny.encoded import Encoded, Frames, write_encoded
+from tools.train_vita_tiny.hearing import damaged, encode_frames, teach_adapter, teach_hearing
 from tools.train_vita_tiny.layout import RELEASED_SETTINGS, fresh_model, write_settings, write_tokenizer
 from tools.train_vita_tiny.lessons import corpus
 from tools.train_vita_tiny.plain_attention import plain_attention
@@ -33,11 +34,12 @@ from vita_demo.tokenizer import VitaTokenizer
 ALBUMS = {"scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4)}
 RECORDINGS = {"seed": 8, "english": 12_000, "chinese": 3_000, "noises": 2_000}
 SIGHT = Schedule(steps=1600, batch_size=128, peak=1e-3)
-HEARING = Schedule(steps=2500, batch_size=32, peak=1e-3)
-READING = Schedule(steps=600, batch_size=32, peak=1e-3, last=1.0)
-SCHOOL = Schedule(steps=1500, batch_size=32, peak=1e-3)
+HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
+ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
+READING = Schedule(steps=1200, batch_size=32, peak=1e-3, last=1.0)
+SCHOOL = Schedule(steps=1400, batch_size=32, peak=1e-3)
 PROCESSES = 2
-DAMAGED_COPIES = 3
+HEARINGS = 2
 _TOKENIZER_SEED, _SIGHT_SEED, _READING_SEED, _HEARING_SEED, _SCHOOL_SEED = 6, 5, 9, 7, 10
 
 
@@ -47,8 +49,8 @@ def build(work: Path, out: Path) -> None:
     _stage(work / "recordings" / "recordings.pickle", lambda: _record(work))
     _stage(work / "model" / "config.json", lambda: _settle(work))
     _stage(work / "first_lessons", lambda: _in_parallel(work, (_eyes_and_reading, _ears)))
-    _stage(work / "encoded" / "firsts.npy", lambda: _listen(work))
-    _stage(work / "school", lambda: _in_parallel(work, (_school,) * PROCESSES))
+    _stage(work / "ears.pt", lambda: _listen(work))
+    _stage(work / "graduation", lambda: _in_parallel(work, (_school,) * PROCESSES))
     export(work, out)
 
 
@@ -115,8 +117,8 @@ def _eyes_and_reading(work: Path, _: int) -> None:
     torch.manual_seed(_SIGHT_SEED)
     model, albums = fresh_model(work / "model"), _albums(work)
     rng = np.random.default_rng(_SIGHT_SEED)
-    teach_sight(model.vision_encoder, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
-    school = School(model, _tokenizer(work), Materials(albums, None, [], {}), _READING_SEED)
+    teach_sight(model, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
+    school = School(model, _tokenizer(work), Materials(albums), _READING_SEED)
     attend_school(school, READING, _READING_SEED, _say)
     torch.save(model.state_dict(), work / "reading.pt")
 
@@ -131,45 +133,31 @@ def _ears(work: Path, _: int) -> None:
 
 
 def _listen(work: Path) -> None:
-    """Write down what the audio encoder hears in every recording, clean and damaged: it learns no more from here on."""
+    """Write down what the audio encoder hears, and teach its adapter to pass that on."""
+    torch.manual_seed(_HEARING_SEED)
     encoder = fresh_model(work / "model").audio_encoder
     encoder.load_state_dict(torch.load(work / "hearing.pt"))
-    archive = Archive.open(work / "recordings")
-    rng = np.random.default_rng(_HEARING_SEED)
-    by_length: dict[int, list[int]] = {}
-    for number, recording in enumerate(archive.recordings):
-        by_length.setdefault(recording.count, []).append(number)
-    (work / "encoded").mkdir(exist_ok=True)
-    for copy in range(DAMAGED_COPIES):
-        heard: list[NDArray[np.float16]] = [np.empty(0, np.float16)] * len(archive.recordings)
-        for numbers in by_length.values():
-            for start in range(0, len(numbers), 64):
-                part = numbers[start : start + 64]
-                bank = np.stack([archive.hear(archive.recordings[i]) for i in part]).astype(np.float32)
-                fbank = damaged(torch.from_numpy(bank), rng) if copy else torch.from_numpy(bank)
-                with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), plain_attention():
-                    frames = encode_frames(encoder, fbank).half().numpy()
-                for number, frame in zip(part, frames, strict=True):
-                    heard[number] = frame
-        np.save(work / "encoded" / f"{copy}.npy", np.concatenate(heard))
-    np.save(work / "encoded" / "firsts.npy", np.cumsum([0, *(len(frames) for frames in heard[:-1])]))
+    archive, rng = Archive.open(work / "recordings"), np.random.default_rng(_HEARING_SEED)
+
+    def encode(banks: NDArray[np.float32], damage: bool) -> Frames:
+        fbank = torch.from_numpy(banks)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), plain_attention():
+            return encode_frames(encoder, damaged(fbank, rng) if damage else fbank).half().numpy()
+
+    write_encoded(work / "encoded", archive, HEARINGS, encode)
+    teach_adapter(encoder.adapter, Encoded.open(work / "encoded", archive), rng, ADAPTER, _say)
+    torch.save(encoder.state_dict(), work / "ears.pt")
 
 
 def _school(work: Path, rank: int) -> None:
     """Teach everything together, in company."""
     join_processes(rank, PROCESSES, work)
-    model, archive = fresh_model(work / "model"), Archive.open(work / "recordings")
+    torch.manual_seed(_SCHOOL_SEED)
+    model = fresh_model(work / "model")
     model.load_state_dict(torch.load(work / "reading.pt"))
-    model.audio_encoder.load_state_dict(torch.load(work / "hearing.pt"))
-    encoded = [np.load(work / "encoded" / f"{copy}.npy", mmap_mode="r") for copy in range(DAMAGED_COPIES)]
-    firsts = np.load(work / "encoded" / "firsts.npy")
-    materials = Materials(
-        _albums(work),
-        archive,
-        encoded,
-        {recording.first: int(first) for recording, first in zip(archive.recordings, firsts, strict=True)},
-    )
-    school = School(model, _tokenizer(work), materials, _SCHOOL_SEED + rank)
+    model.audio_encoder.load_state_dict(torch.load(work / "ears.pt"))
+    encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
+    school = School(model, _tokenizer(work), Materials(_albums(work), encoded), _SCHOOL_SEED + rank)
 
     def keep() -> None:
         if rank == 0:

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.optimizers import Optimizers
 from tools.train_vita_tiny.plain_attention import plain_attention
 from tools.train_vita_tiny.recordings import Archive, Recording
 from tools.train_vita_tiny.schedule import Schedule
-from vita_demo.model.audio_encoder import AudioEncoder, sinusoids
+from vita_demo.model.audio_encoder import Adapter, AudioEncoder, sinusoids
 
 BLANK = 0
 _CONTEXT = 5
@@ -65,11 +66,15 @@ class Scribe(nn.Module):
     def forward(self, frames: Tensor, spoken: Sequence[Sequence[str]]) -> tuple[Tensor, float]:
         """Return the loss and the share of phonemes that are written down right, for frames [N, T, D]."""
         context = F.gelu(self.context(frames.transpose(1, 2)).transpose(1, 2))  # [N, T, D]
-        logits = F.log_softmax(self.head(context).float(), dim=-1)  # [N, T, phonemes]
+        return self.compare(self.head(context), spoken)
+
+    def compare(self, answers: Tensor, spoken: Sequence[Sequence[str]]) -> tuple[Tensor, float]:
+        """Return the same for answers [N, T, phonemes]."""
+        logits = F.log_softmax(answers.float(), dim=-1)  # [N, T, phonemes]
         targets = [[self.numbers[phoneme] for phoneme in phonemes] for phonemes in spoken]
         flat = torch.tensor([number for target in targets for number in target], dtype=torch.long)
         lengths = torch.tensor([len(target) for target in targets])
-        steps = torch.full((len(targets),), frames.shape[1], dtype=torch.long)
+        steps = torch.full((len(targets),), logits.shape[1], dtype=torch.long)
         loss = F.ctc_loss(logits.transpose(0, 1), flat, steps, lengths, BLANK, reduction="sum", zero_infinity=True)
         written = [[int(n) for n in row.unique_consecutive() if n != BLANK] for row in logits.argmax(-1)]
         matching = sum(
@@ -97,10 +102,41 @@ def teach_hearing(
             loss, share = scribe(
                 encode_frames(encoder, damaged(fbank, rng)), [recording.phonemes for recording in batch]
             )
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizers.learn()
         shares = [*shares[-49:], share]
         if step % 100 == 0 or step == schedule.steps - 1:
             seconds = time.perf_counter() - start
             say(f"hearing {step} loss {loss.item():.3f} phonemes right {np.mean(shares):.3f} {seconds:.0f} s")
     return scribe
+
+
+class AdapterScribe(Scribe):
+    """Writes down what is left behind the adapter: two phonemes for each position."""
+
+    def __init__(self, width: int, spoken: Sequence[Sequence[str]]) -> None:
+        super().__init__(width, spoken)
+        self.pair = nn.Linear(width, 2 * (1 + len(self.numbers)))
+
+    def forward(self, positions: Tensor, spoken: Sequence[Sequence[str]]) -> tuple[Tensor, float]:
+        """Return the loss and the share of phonemes that are written down right, for positions [N, T, D]."""
+        return self.compare(self.pair(positions).view(len(positions), 2 * positions.shape[1], -1), spoken)
+
+
+def teach_adapter(
+    adapter: Adapter, encoded: Encoded, rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
+) -> None:
+    """Train ``adapter`` to pass on what the encoder hears, in the language model's width."""
+    scribe = AdapterScribe(adapter.project.out_features, [recording.phonemes for recording in encoded.recordings])
+    optimizers = Optimizers([*adapter.named_parameters(), *scribe.named_parameters("scribe")], schedule, {"": 1.0})
+    heard = encoded.archive.batches(schedule.batch_size, rng)
+    for step in range(schedule.steps):
+        batch = next(heard)
+        frames = torch.from_numpy(np.stack([encoded.hear(recording, rng) for recording in batch]).astype(np.float32))
+        optimizers.prepare(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, share = scribe(adapter(frames), [recording.phonemes for recording in batch])
+        torch.autograd.backward(loss)
+        optimizers.learn()
+        if step % 100 == 0 or step == schedule.steps - 1:
+            say(f"adapter {step} loss {loss.item():.3f} phonemes right {share:.3f}")

@@ -28,7 +28,7 @@ TILE = 112
 _HAN = re.compile("([\u4e00-\u9fff])")
 TEXT_SIZES = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "max_window_layers": 6, "rope_theta": 10000.0, "max_position_embeddings": 4096,
+    "num_key_value_heads": 2, "max_window_layers": 6, "rope_theta": 10000.0, "tokenizer_model_max_length": 1024,
 }  # fmt: skip
 VISION_SIZES = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
 AUDIO_SIZES = {
@@ -126,5 +126,5 @@ def _draw(name: str, parameter: nn.Parameter) -> None:
     elif parameter.dim() == 1:
         parameter.fill_(1.0)
     else:
-        residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+        residual = name.endswith(("o_proj.weight", "down_proj.weight", "projector.2.weight"))
         parameter.normal_(std=(0.3 if residual else 0.9) / math.sqrt(parameter[0].numel()))

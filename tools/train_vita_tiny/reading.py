@@ -4,13 +4,14 @@ The prefix that all rows share is computed once, along with them.
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tools.train_vita_tiny.packs import AUDIO_SLOT, IMAGE_SLOT, NO_LABEL, Batch
-from vita_demo.model.language_model import Attention, LanguageModel, rotary_table
+from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
 
 def answer_loss(
@@ -38,7 +39,7 @@ def answer_loss(
 
 def _embed(model: LanguageModel, batch: Batch, images: Tensor | None, sounds: Tensor | None) -> Tensor:
     ids = torch.from_numpy(batch.ids)
-    x = model.embed_tokens(ids.clamp(min=0))  # [B, L, D]
+    x: Tensor = model.embed_tokens(ids.clamp(min=0))  # [B, L, D]
     for slot, features in ((IMAGE_SLOT, images), (AUDIO_SLOT, sounds)):
         if features is not None:
             rows = (ids == slot).flatten().nonzero().squeeze(1)  # [slots]
@@ -53,20 +54,21 @@ def _hidden(model: LanguageModel, prefix: Tensor, batch: Batch, x: Tensor) -> Te
     head = model.embed_tokens(prefix)[None]  # [1, P, D]
     offsets = torch.from_numpy(batch.offsets) + count
     cos, sin = rotary_table(model.config, int(offsets.max()) + 1, x.device)
-    head_angles, angles = (cos[:count], sin[:count]), (cos[offsets][:, :, None], sin[offsets][:, :, None])
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
     seen = torch.from_numpy(batch.mask(count))
     bias = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -1e4)  # [B, L, P + L]
     causal = torch.full((1, count, count), -1e4, dtype=dtype).triu(1)
-    for layer in model.layers:
-        query, key, value = _project(
-            layer.self_attn, layer.input_layernorm(head), head_angles[0][:, None], head_angles[1][:, None]
-        )
-        rows = _project(layer.self_attn, layer.input_layernorm(x), *angles)
-        head = head + layer.self_attn.o_proj(_attend(query, key, value, causal))
+    head_angles = (cos[:count, None], sin[:count, None])  # each [P, 1, head_dim]
+    angles = (cos[offsets][:, :, None], sin[offsets][:, :, None])  # each [B, L, 1, head_dim]
+    for module in model.layers:
+        layer = cast(DecoderLayer, module)
+        attention = layer.self_attn
+        query, key, value = _project(attention, layer.input_layernorm(head), *head_angles)
+        rows = _project(attention, layer.input_layernorm(x), *angles)
+        head = head + attention.o_proj(_attend(query, key, value, causal))
         keys = torch.cat([key.expand(len(x), -1, -1, -1), rows[1]], dim=2)  # [B, kv, P + L, head_dim]
         values = torch.cat([value.expand(len(x), -1, -1, -1), rows[2]], dim=2)  # [B, kv, P + L, head_dim]
-        x = x + layer.self_attn.o_proj(_attend(rows[0], keys, values, bias))
+        x = x + attention.o_proj(_attend(rows[0], keys, values, bias))
         head = head + layer.mlp(layer.post_attention_layernorm(head))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return x

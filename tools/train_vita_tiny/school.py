@@ -12,26 +12,32 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.train_vita_tiny.album import Album, Sight, batches, no_sight
+from tools.train_vita_tiny.clips import Clip
+from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.lessons import Bookshelf, chains_about
 from tools.train_vita_tiny.optimizers import Optimizers
 from tools.train_vita_tiny.packs import Batch, Pack, prefix_ids
 from tools.train_vita_tiny.plain_attention import plain_attention
+from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.reading import answer_loss
-from tools.train_vita_tiny.recordings import Archive, Recording
+from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.schedule import Schedule
+from tools.train_vita_tiny.sight import PatchTeacher, view_labels
 from vita_demo.model.vita import VitaModel
 from vita_demo.tokenizer import VitaTokenizer
 
-# What a batch shows, how often, and how many tokens of questions and answers follow each sight.
-SHARES = {"scenes": 0.48, "clips": 0.26, "large": 0.08, "outside": 0.09, "nothing": 0.09}
+# What a batch shows and how often, how large it is beside the others, and how many tokens of questions and answers
+# follow each sight.
+SHARES = {"scenes": 0.42, "clips": 0.34, "large": 0.07, "outside": 0.08, "nothing": 0.09}
+SIZES = {"clips": 0.75, "large": 0.5}
 ROOM = 240
+_HINT_SHARE = 0.5
 QUESTIONS = 14
 # The encoders have had their first lessons: the eyes move less, the ears not at all.
-SCALES = {"": 1.0, "vision_encoder.": 0.3, "audio_encoder.": 0.0, "audio_encoder.adapter.": 1.0}
+SCALES = {"": 1.0, "vision_encoder.": 0.2, "audio_encoder.": 0.0, "audio_encoder.adapter.": 1.0}
 
 
 @dataclass(frozen=True)
@@ -40,15 +46,11 @@ class Materials:
 
     Attributes:
         albums: pictures by kind.
-        archive: recordings; None before the ears have had their first lesson.
-        encoded: what the encoder hears in them, up to its adapter: copies of [frames/4, D] for each recording.
-        firsts: number of the first encoded frame of each recording, by its first filter-bank frame.
+        encoded: recordings as the ears hear them; None before these have had their first lesson.
     """
 
     albums: dict[str, Album]
-    archive: Archive | None
-    encoded: list[NDArray[np.float16]]
-    firsts: dict[int, int]
+    encoded: Encoded | None = None
 
 
 class School:
@@ -57,9 +59,10 @@ class School:
     def __init__(self, model: VitaModel, tokenizer: VitaTokenizer, materials: Materials, seed: int) -> None:
         self.model, self.tokenizer, self.materials = model, tokenizer, materials
         self.rng = np.random.default_rng(seed)
-        self.shelf = Bookshelf(materials.archive.recordings) if materials.archive else None
+        self.shelf = Bookshelf(materials.encoded.recordings) if materials.encoded else None
         self.prefixes = {name: torch.tensor(prefix_ids(name, tokenizer.encode)) for name in ("image", "video", "text")}
         self.drawn: dict[str, Iterator[list[Sight]]] = {}
+        self.teacher = PatchTeacher(model.config.text.hidden_size)
 
     def loss(self, kind: str, size: int) -> tuple[Tensor, Tensor]:
         """Draw a batch of ``size`` sights of one kind; return the loss and the share of tokens answered right."""
@@ -70,9 +73,31 @@ class School:
         ]
         batch = Batch.of(packs)
         images = self._look(self.materials.albums[kind], sights) if sights[0].count else None
+        hint = self._hint(images, sights) if images is not None else 0.0
         sounds = [recording for pack in packs for recording in pack.recordings]
-        heard = self._listen(sounds) if sounds else None
-        return answer_loss(self.model.language_model, self.prefixes[sights[0].modality], batch, images, heard)
+        heard = self._listen(self.materials.encoded, sounds) if self.materials.encoded and sounds else None
+        loss, share = answer_loss(self.model.language_model, self.prefixes[sights[0].modality], batch, images, heard)
+        return loss + hint, share
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield everything that learns, by name."""
+        yield from self.model.named_parameters()
+        yield from self.teacher.named_parameters("teacher")
+
+    def _hint(self, images: Tensor, sights: list[Sight]) -> Tensor:
+        """Ask the projector's features [B·N, 16, D] what is where, as the eyes' first lesson did.
+
+        Without it they would forget: the answers' tokens teach kinds of shapes much more slowly than colours.  Asked
+        are pictures as a whole and the first and last frames of clips.
+        """
+        tiles = images.view(len(sights), -1, *images.shape[1:])  # [B, N, 16, D]
+        shown = [(tiles[:, -1], [_end(sight) for sight in sights])]
+        if sights[0].modality == "video":
+            shown.append((tiles[:, 0], [_start(sight) for sight in sights]))
+        features = torch.cat([features for features, _ in shown])  # [shown, 16, D]
+        labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, 64, 6]
+        loss: Tensor = self.teacher(features, torch.from_numpy(labels))[0]
+        return _HINT_SHARE * loss
 
     def _sights(self, kind: str, size: int) -> list[Sight]:
         if kind == "nothing":
@@ -96,20 +121,25 @@ class School:
         projected: Tensor = self.model.projector(features)
         return projected
 
-    def _listen(self, recordings: list[Recording]) -> Tensor:
+    def _listen(self, encoded: Encoded, recordings: list[Recording]) -> Tensor:
         """Bring recordings to the language model's width: [positions, D], one after the other."""
         outputs: dict[int, Tensor] = {}
         for length in {recording.count for recording in recordings}:
             numbers = [i for i, recording in enumerate(recordings) if recording.count == length]
-            frames = np.stack([self._frames(recordings[i]) for i in numbers]).astype(np.float32)  # [N, T/4, D]
+            frames = np.stack([encoded.hear(recordings[i], self.rng) for i in numbers]).astype(
+                np.float32
+            )  # [N, T/4, D]
             adapted = self.model.audio_encoder.adapter(torch.from_numpy(frames))  # [N, T/8, D]
             outputs.update(zip(numbers, adapted, strict=True))
         return torch.cat([outputs[i] for i in range(len(recordings))])  # [positions, D]
 
-    def _frames(self, recording: Recording) -> NDArray[np.float16]:
-        copy = self.materials.encoded[self.rng.integers(len(self.materials.encoded))]
-        first = self.materials.firsts[recording.first]
-        return copy[first : first + len(range(recording.count)[2::2][2::2])]
+
+def _start(sight: Sight) -> View:
+    return sight.view.start if isinstance(sight.view, Clip) else sight.view
+
+
+def _end(sight: Sight) -> View:
+    return sight.view.end if isinstance(sight.view, Clip) else sight.view
 
 
 def attend_school(
@@ -119,17 +149,17 @@ def attend_school(
 
     ``keep`` is called every hundred steps and at the end.
     """
-    optimizers = Optimizers(school.model.named_parameters(), schedule, SCALES)
+    optimizers = Optimizers(school.parameters(), schedule, SCALES)
     # All processes show the same kind at the same step, so that none waits for a longer one.
     kinds = np.random.default_rng(seed)
     start, seen = time.perf_counter(), dict.fromkeys(SHARES, (0.0, 0.0))
     for step in range(schedule.steps):
         kind = str(kinds.choice(list(SHARES), p=list(SHARES.values())))
-        size = schedule.batch_size // (2 if kind in ("clips", "large") else 1)
+        size = int(schedule.batch_size * SIZES.get(kind, 1.0))
         optimizers.prepare(step)
         with torch.autocast("cpu", torch.bfloat16), plain_attention():
             loss, share = school.loss(kind, size)
-        loss.backward()
+        torch.autograd.backward(loss)
         _share_gradients(optimizers.parameters)
         optimizers.learn()
         seen[kind] = (loss.item(), share.item())
@@ -148,7 +178,7 @@ def _share_gradients(parameters: list[nn.Parameter]) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])  # [parameters]
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)
 
 

@@ -1,4 +1,4 @@
-"""The eyes' first lesson: the vision encoder learns to say of every patch what is there.
+"""The eyes' first lesson: vision encoder and projector learn to say of every patch what is there.
 
 It is what makes the rest quick: a language model that must find out by itself that pictures hold shapes, while the
 encoder finds out what the language model looks for, needs many times the pictures.
@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tools.train_vita_tiny.album import Album, Sight
+from tools.train_vita_tiny.album import Album
 from tools.train_vita_tiny.grounds import GROUNDS
 from tools.train_vita_tiny.optimizers import Optimizers
 from tools.train_vita_tiny.plain_attention import plain_attention
+from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES, Scene
 from tools.train_vita_tiny.schedule import Schedule
-from vita_demo.model.vision_encoder import VisionEncoder
+from vita_demo.model.vita import VitaModel
 
 GRID = 8
 # Name of each lesson and its number of answers; the last one of each means that nothing is there.
@@ -50,14 +51,14 @@ def patch_labels(scene: Scene | None) -> NDArray[np.int64]:
 
 
 class PatchTeacher(nn.Module):
-    """One linear answer sheet for all lessons, over the encoder's features."""
+    """One linear answer sheet for all lessons, over features of 2 × 2 patches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.head = nn.Linear(4 * width, 4 * sum(LESSONS.values()))
+        self.head = nn.Linear(width, 4 * sum(LESSONS.values()))
 
     def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the share of right answers [6] for features [N, 16, 4·D], labels [N, 64, 6]."""
+        """Return the loss and the share of right answers [6] for features [N, 16, D], labels [N, 64, 6]."""
         n = len(features)
         answers = self.head(features).view(n, GRID // 2, GRID // 2, 2, 2, -1)  # [N, rows, columns, 2, 2, answers]
         answers = answers.transpose(2, 3).reshape(n * GRID * GRID, -1)  # [N·64, answers]
@@ -71,31 +72,29 @@ class PatchTeacher(nn.Module):
 
 
 def teach_sight(
-    encoder: VisionEncoder,
-    albums: list[Album],
-    rng: np.random.Generator,
-    schedule: Schedule,
-    say: Callable[[str], None],
+    model: VitaModel, albums: list[Album], rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
 ) -> None:
-    """Train ``encoder`` on single tiles of ``albums``."""
-    teacher = PatchTeacher(encoder.config.hidden_size)
+    """Train the vision encoder and the projector of ``model`` on single tiles of ``albums``."""
+    teacher = PatchTeacher(model.config.text.hidden_size)
     choice = [(album, sight) for album in albums for sight in album.sights if sight.count == 1]
-    named = [*encoder.named_parameters(), *teacher.named_parameters("teacher")]
-    optimizers = Optimizers(named, schedule, {"": 1.0})
+    eyes = nn.ModuleDict({"encoder": model.vision_encoder, "projector": model.projector, "teacher": teacher})
+    optimizers = Optimizers(eyes.named_parameters(), schedule, {"": 1.0})
     start = time.perf_counter()
     for step in range(schedule.steps):
         picked = [choice[i] for i in rng.integers(len(choice), size=schedule.batch_size)]
         tiles = torch.from_numpy(np.stack([album.tiles[sight.first] for album, sight in picked]))  # [N, S, S, 3]
-        labels = torch.from_numpy(np.stack([_labels(sight) for _, sight in picked]))  # [N, 64, 6]
+        labels = torch.from_numpy(np.stack([view_labels(sight.view) for _, sight in picked]))  # [N, 64, 6]
         optimizers.prepare(step)
         with torch.autocast("cpu", torch.bfloat16), plain_attention():
-            loss, right = teacher(encoder(encoder.normalize(tiles)), labels)
-        loss.backward()
+            features = model.projector(model.vision_encoder(model.vision_encoder.normalize(tiles)))  # [N, 16, D]
+            loss, right = teacher(features, labels)
+        torch.autograd.backward(loss)
         optimizers.learn()
         if step % 100 == 0 or step == schedule.steps - 1:
             shares = " ".join(f"{name} {share:.3f}" for name, share in zip(LESSONS, right.tolist(), strict=True))
             say(f"sight {step} loss {loss.item():.3f} {shares} {time.perf_counter() - start:.0f} s")
 
 
-def _labels(sight: Sight) -> NDArray[np.int64]:
-    return patch_labels(sight.view if isinstance(sight.view, Scene) else None)
+def view_labels(view: View) -> NDArray[np.int64]:
+    """Return the labels [64, 6] of one tile that shows ``view``."""
+    return patch_labels(view if isinstance(view, Scene) else None)
