@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from tools.train_vita_tiny.album import MAKERS, Album, draw_album
+from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded, Frames, write_encoded
 from tools.train_vita_tiny.hearing import damaged, encode_frames, teach_adapter, teach_hearing
 from tools.train_vita_tiny.layout import RELEASED_SETTINGS, fresh_model, write_settings, write_tokenizer
 from tools.train_vita_tiny.lessons import corpus
-from tools.train_vita_tiny.plain_attention import plain_attention
 from tools.train_vita_tiny.recordings import Archive, record
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Materials, School, attend_school, join_processes
@@ -38,7 +38,8 @@ HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
 ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
 READING = Schedule(steps=1200, batch_size=32, peak=1e-3, last=1.0)
 SCHOOL = Schedule(steps=1400, batch_size=32, peak=1e-3)
-PROCESSES = 2
+# On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
+PROCESSES = 2 if DEVICE.type == "cpu" else 1
 HEARINGS = 2
 _TOKENIZER_SEED, _SIGHT_SEED, _READING_SEED, _HEARING_SEED, _SCHOOL_SEED = 6, 5, 9, 7, 10
 
@@ -115,7 +116,7 @@ def _albums(work: Path) -> dict[str, Album]:
 def _eyes_and_reading(work: Path, _: int) -> None:
     """Teach the vision encoder, then the language model to read its features and typed questions."""
     torch.manual_seed(_SIGHT_SEED)
-    model, albums = fresh_model(work / "model"), _albums(work)
+    model, albums = fresh_model(work / "model").to(DEVICE), _albums(work)
     rng = np.random.default_rng(_SIGHT_SEED)
     teach_sight(model, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
     school = School(model, _tokenizer(work), Materials(albums), _READING_SEED)
@@ -126,7 +127,7 @@ def _eyes_and_reading(work: Path, _: int) -> None:
 def _ears(work: Path, _: int) -> None:
     """Teach the audio encoder."""
     torch.manual_seed(_HEARING_SEED)
-    model = fresh_model(work / "model")
+    model = fresh_model(work / "model").to(DEVICE)
     archive = Archive.open(work / "recordings")
     teach_hearing(model.audio_encoder, archive, np.random.default_rng(_HEARING_SEED), HEARING, _say)
     torch.save(model.audio_encoder.state_dict(), work / "hearing.pt")
@@ -135,14 +136,14 @@ def _ears(work: Path, _: int) -> None:
 def _listen(work: Path) -> None:
     """Write down what the audio encoder hears, and teach its adapter to pass that on."""
     torch.manual_seed(_HEARING_SEED)
-    encoder = fresh_model(work / "model").audio_encoder
+    encoder = fresh_model(work / "model").to(DEVICE).audio_encoder
     encoder.load_state_dict(torch.load(work / "hearing.pt"))
     archive, rng = Archive.open(work / "recordings"), np.random.default_rng(_HEARING_SEED)
 
     def encode(banks: NDArray[np.float32], damage: bool) -> Frames:
         fbank = torch.from_numpy(banks)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), plain_attention():
-            return encode_frames(encoder, damaged(fbank, rng) if damage else fbank).half().numpy()
+        with torch.inference_mode(), half_precision():
+            return encode_frames(encoder, (damaged(fbank, rng) if damage else fbank).to(DEVICE)).half().cpu().numpy()
 
     write_encoded(work / "encoded", archive, HEARINGS, encode)
     teach_adapter(encoder.adapter, Encoded.open(work / "encoded", archive), rng, ADAPTER, _say)
@@ -153,7 +154,7 @@ def _school(work: Path, rank: int) -> None:
     """Teach everything together, in company."""
     join_processes(rank, PROCESSES, work)
     torch.manual_seed(_SCHOOL_SEED)
-    model = fresh_model(work / "model")
+    model = fresh_model(work / "model").to(DEVICE)
     model.load_state_dict(torch.load(work / "reading.pt"))
     model.audio_encoder.load_state_dict(torch.load(work / "ears.pt"))
     encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
@@ -174,7 +175,7 @@ def _tokenizer(work: Path) -> VitaTokenizer:
 def export(work: Path, out: Path) -> VitaModel:
     """Write the checkpoint in the released layout, in float16."""
     model = fresh_model(work / "model")
-    model.load_state_dict(torch.load(work / "school.pt"))
+    model.load_state_dict(torch.load(work / "school.pt", map_location="cpu"))
     shutil.copytree(work / "model", out, dirs_exist_ok=True)
     save_checkpoint(model.half(), out)
     return model

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.optimizers import Optimizers
-from tools.train_vita_tiny.plain_attention import plain_attention
 from tools.train_vita_tiny.recordings import Archive, Recording
 from tools.train_vita_tiny.schedule import Schedule
 from vita_demo.model.audio_encoder import Adapter, AudioEncoder, sinusoids
@@ -72,11 +72,11 @@ class Scribe(nn.Module):
         """Return the same for answers [N, T, phonemes]."""
         logits = F.log_softmax(answers.float(), dim=-1)  # [N, T, phonemes]
         targets = [[self.numbers[phoneme] for phoneme in phonemes] for phonemes in spoken]
-        flat = torch.tensor([number for target in targets for number in target], dtype=torch.long)
+        flat = torch.tensor([number for target in targets for number in target], dtype=torch.long, device=logits.device)
         lengths = torch.tensor([len(target) for target in targets])
         steps = torch.full((len(targets),), logits.shape[1], dtype=torch.long)
         loss = F.ctc_loss(logits.transpose(0, 1), flat, steps, lengths, BLANK, reduction="sum", zero_infinity=True)
-        written = [[int(n) for n in row.unique_consecutive() if n != BLANK] for row in logits.argmax(-1)]
+        written = [[int(n) for n in row.unique_consecutive() if n != BLANK] for row in logits.argmax(-1).cpu()]
         matching = sum(
             block.size
             for guess, target in zip(written, targets, strict=True)
@@ -89,7 +89,7 @@ def teach_hearing(
     encoder: AudioEncoder, archive: Archive, rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
 ) -> Scribe:
     """Train ``encoder`` on the whole archive; return what wrote down what it heard."""
-    scribe = Scribe(encoder.config.hidden_size, [recording.phonemes for recording in archive.recordings])
+    scribe = Scribe(encoder.config.hidden_size, [recording.phonemes for recording in archive.recordings]).to(DEVICE)
     named = [*encoder.named_parameters(), *scribe.named_parameters("scribe")]
     optimizers = Optimizers(named, schedule, {"": 1.0, "adapter.": 0.0})
     heard: Iterator[list[Recording]] = archive.batches(schedule.batch_size, rng)
@@ -98,9 +98,9 @@ def teach_hearing(
         batch = next(heard)
         fbank = torch.from_numpy(np.stack([archive.hear(recording) for recording in batch]).astype(np.float32))
         optimizers.prepare(step)
-        with torch.autocast("cpu", torch.bfloat16), plain_attention():
+        with half_precision():
             loss, share = scribe(
-                encode_frames(encoder, damaged(fbank, rng)), [recording.phonemes for recording in batch]
+                encode_frames(encoder, damaged(fbank, rng).to(DEVICE)), [recording.phonemes for recording in batch]
             )
         torch.autograd.backward(loss)
         optimizers.learn()
@@ -127,15 +127,17 @@ def teach_adapter(
     adapter: Adapter, encoded: Encoded, rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
 ) -> None:
     """Train ``adapter`` to pass on what the encoder hears, in the language model's width."""
-    scribe = AdapterScribe(adapter.project.out_features, [recording.phonemes for recording in encoded.recordings])
+    scribe = AdapterScribe(adapter.project.out_features, [recording.phonemes for recording in encoded.recordings]).to(
+        DEVICE
+    )
     optimizers = Optimizers([*adapter.named_parameters(), *scribe.named_parameters("scribe")], schedule, {"": 1.0})
     heard = encoded.archive.batches(schedule.batch_size, rng)
     for step in range(schedule.steps):
         batch = next(heard)
         frames = torch.from_numpy(np.stack([encoded.hear(recording, rng) for recording in batch]).astype(np.float32))
         optimizers.prepare(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, share = scribe(adapter(frames), [recording.phonemes for recording in batch])
+        with half_precision():
+            loss, share = scribe(adapter(frames.to(DEVICE)), [recording.phonemes for recording in batch])
         torch.autograd.backward(loss)
         optimizers.learn()
         if step % 100 == 0 or step == schedule.steps - 1:

@@ -29,7 +29,7 @@ def answer_loss(
     Returns:
         the mean cross-entropy over the answers' tokens, and the share of them that come first.
     """
-    labels = torch.from_numpy(batch.labels).flatten()  # [B·L]
+    labels = torch.from_numpy(batch.labels).flatten().to(prefix.device)  # [B·L]
     x = _hidden(model, prefix, batch, _embed(model, batch, image_features, audio_features)).flatten(0, 1)  # [B·L, D]
     chosen = labels != NO_LABEL
     logits = model.lm_head(model.norm(x[chosen])).float()  # [answer tokens, vocab_size]
@@ -38,7 +38,7 @@ def answer_loss(
 
 
 def _embed(model: LanguageModel, batch: Batch, images: Tensor | None, sounds: Tensor | None) -> Tensor:
-    ids = torch.from_numpy(batch.ids)
+    ids = torch.from_numpy(batch.ids).to(model.norm.weight.device)  # [B, L]
     x: Tensor = model.embed_tokens(ids.clamp(min=0))  # [B, L, D]
     for slot, features in ((IMAGE_SLOT, images), (AUDIO_SLOT, sounds)):
         if features is not None:
@@ -52,12 +52,12 @@ def _hidden(model: LanguageModel, prefix: Tensor, batch: Batch, x: Tensor) -> Te
     """Run the layers over the prefix [P] and the rows [B, L, D] side by side; return the rows."""
     count = len(prefix)
     head = model.embed_tokens(prefix)[None]  # [1, P, D]
-    offsets = torch.from_numpy(batch.offsets) + count
+    offsets = torch.from_numpy(batch.offsets).to(x.device) + count  # [B, L]
     cos, sin = rotary_table(model.config, int(offsets.max()) + 1, x.device)
-    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
-    seen = torch.from_numpy(batch.mask(count))
-    bias = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -1e4)  # [B, L, P + L]
-    causal = torch.full((1, count, count), -1e4, dtype=dtype).triu(1)
+    dtype = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else x.dtype
+    seen = torch.from_numpy(batch.mask(count)).to(x.device)
+    bias = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill_(~seen, -1e4)  # [B, L, P + L]
+    causal = torch.full((1, count, count), -1e4, dtype=dtype, device=x.device).triu(1)
     head_angles = (cos[:count, None], sin[:count, None])  # each [P, 1, head_dim]
     angles = (cos[offsets][:, :, None], sin[offsets][:, :, None])  # each [B, L, 1, head_dim]
     for module in model.layers:

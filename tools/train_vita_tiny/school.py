@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from tools.train_vita_tiny.album import Album, Sight, batches, no_sight
 from tools.train_vita_tiny.clips import Clip
+from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.lessons import Bookshelf, chains_about
 from tools.train_vita_tiny.optimizers import Optimizers
 from tools.train_vita_tiny.packs import Batch, Pack, prefix_ids
-from tools.train_vita_tiny.plain_attention import plain_attention
 from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
@@ -60,9 +60,11 @@ class School:
         self.model, self.tokenizer, self.materials = model, tokenizer, materials
         self.rng = np.random.default_rng(seed)
         self.shelf = Bookshelf(materials.encoded.recordings) if materials.encoded else None
-        self.prefixes = {name: torch.tensor(prefix_ids(name, tokenizer.encode)) for name in ("image", "video", "text")}
+        self.prefixes = {
+            name: torch.tensor(prefix_ids(name, tokenizer.encode), device=DEVICE) for name in ("image", "video", "text")
+        }
         self.drawn: dict[str, Iterator[list[Sight]]] = {}
-        self.teacher = PatchTeacher(model.config.text.hidden_size)
+        self.teacher = PatchTeacher(model.config.text.hidden_size).to(DEVICE)
 
     def loss(self, kind: str, size: int) -> tuple[Tensor, Tensor]:
         """Draw a batch of ``size`` sights of one kind; return the loss and the share of tokens answered right."""
@@ -96,7 +98,7 @@ class School:
             shown.append((tiles[:, 0], [_start(sight) for sight in sights]))
         features = torch.cat([features for features, _ in shown])  # [shown, 16, D]
         labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, 64, 6]
-        loss: Tensor = self.teacher(features, torch.from_numpy(labels))[0]
+        loss: Tensor = self.teacher(features, torch.from_numpy(labels).to(DEVICE))[0]
         return _HINT_SHARE * loss
 
     def _sights(self, kind: str, size: int) -> list[Sight]:
@@ -108,16 +110,17 @@ class School:
 
     def _look(self, album: Album, sights: list[Sight]) -> Tensor:
         """Encode all tiles; those before a thumbnail, which shows the same, without learning from them."""
-        tiles = np.stack([album.tiles[sight.first : sight.first + sight.count] for sight in sights])  # [B, N, S, S, 3]
+        looks = [album.tiles[sight.first : sight.first + sight.count] for sight in sights]
+        tiles = torch.from_numpy(np.stack(looks)).to(DEVICE)  # [B, N, S, S, 3]
         encoder = self.model.vision_encoder
         if sights[0].modality == "image" and sights[0].count > 1:
             with torch.no_grad():
-                parts = encoder(encoder.normalize(torch.from_numpy(tiles[:, :-1]).flatten(0, 1)))
-            whole = encoder(encoder.normalize(torch.from_numpy(tiles[:, -1])))  # [B, 16, 4·D]
+                parts = encoder(encoder.normalize(tiles[:, :-1].flatten(0, 1)))
+            whole = encoder(encoder.normalize(tiles[:, -1]))  # [B, 16, 4·D]
             parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, 16, 4·D]
             features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, 16, 4·D]
         else:
-            features = encoder(encoder.normalize(torch.from_numpy(tiles).flatten(0, 1)))  # [B·N, 16, 4·D]
+            features = encoder(encoder.normalize(tiles.flatten(0, 1)))  # [B·N, 16, 4·D]
         projected: Tensor = self.model.projector(features)
         return projected
 
@@ -126,10 +129,8 @@ class School:
         outputs: dict[int, Tensor] = {}
         for length in {recording.count for recording in recordings}:
             numbers = [i for i, recording in enumerate(recordings) if recording.count == length]
-            frames = np.stack([encoded.hear(recordings[i], self.rng) for i in numbers]).astype(
-                np.float32
-            )  # [N, T/4, D]
-            adapted = self.model.audio_encoder.adapter(torch.from_numpy(frames))  # [N, T/8, D]
+            heard = np.stack([encoded.hear(recordings[i], self.rng) for i in numbers])  # [N, T/4, D]
+            adapted = self.model.audio_encoder.adapter(torch.from_numpy(heard).float().to(DEVICE))  # [N, T/8, D]
             outputs.update(zip(numbers, adapted, strict=True))
         return torch.cat([outputs[i] for i in range(len(recordings))])  # [positions, D]
 
@@ -157,7 +158,7 @@ def attend_school(
         kind = str(kinds.choice(list(SHARES), p=list(SHARES.values())))
         size = int(schedule.batch_size * SIZES.get(kind, 1.0))
         optimizers.prepare(step)
-        with torch.autocast("cpu", torch.bfloat16), plain_attention():
+        with half_precision():
             loss, share = school.loss(kind, size)
         torch.autograd.backward(loss)
         _share_gradients(optimizers.parameters)

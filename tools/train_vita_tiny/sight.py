@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.train_vita_tiny.album import Album
+from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.grounds import GROUNDS
 from tools.train_vita_tiny.optimizers import Optimizers
-from tools.train_vita_tiny.plain_attention import plain_attention
 from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES, Scene
 from tools.train_vita_tiny.schedule import Schedule
@@ -75,7 +75,7 @@ def teach_sight(
     model: VitaModel, albums: list[Album], rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
 ) -> None:
     """Train the vision encoder and the projector of ``model`` on single tiles of ``albums``."""
-    teacher = PatchTeacher(model.config.text.hidden_size)
+    teacher = PatchTeacher(model.config.text.hidden_size).to(DEVICE)
     choice = [(album, sight) for album in albums for sight in album.sights if sight.count == 1]
     eyes = nn.ModuleDict({"encoder": model.vision_encoder, "projector": model.projector, "teacher": teacher})
     optimizers = Optimizers(eyes.named_parameters(), schedule, {"": 1.0})
@@ -85,9 +85,11 @@ def teach_sight(
         tiles = torch.from_numpy(np.stack([album.tiles[sight.first] for album, sight in picked]))  # [N, S, S, 3]
         labels = torch.from_numpy(np.stack([view_labels(sight.view) for _, sight in picked]))  # [N, 64, 6]
         optimizers.prepare(step)
-        with torch.autocast("cpu", torch.bfloat16), plain_attention():
-            features = model.projector(model.vision_encoder(model.vision_encoder.normalize(tiles)))  # [N, 16, D]
-            loss, right = teacher(features, labels)
+        with half_precision():
+            features = model.projector(
+                model.vision_encoder(model.vision_encoder.normalize(tiles.to(DEVICE)))
+            )  # [N, 16, D]
+            loss, right = teacher(features, labels.to(DEVICE))
         torch.autograd.backward(loss)
         optimizers.learn()
         if step % 100 == 0 or step == schedule.steps - 1:
