@@ -7,7 +7,7 @@ import torch
 from tools.train_vita_tiny.album import Sight, no_sight
 from tools.train_vita_tiny.asking import ask, word
 from tools.train_vita_tiny.layout import fresh_model
-from tools.train_vita_tiny.packs import AUDIO_SLOT, IMAGE_SLOT, NO_LABEL, Batch, Pack, Turn, prefix_ids
+from tools.train_vita_tiny.packs import AUDIO_SLOT, NO_LABEL, Pack, Turn, grouped, prefix_ids
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
@@ -43,10 +43,8 @@ def typed_and_spoken() -> list[list[Turn]]:
 
 def spelled_out(pack: Pack, prefix: list[int], chain: int) -> list[int]:
     """Write one chain as the prompt would have it: one placeholder for a tile or a recording."""
-    ids = [token_id for token_id, number in zip(pack.ids, pack.chains, strict=True) if number in (0, chain)]
-    text = " ".join(map(str, [*prefix, *ids]))
-    for slots, marker, count in ((IMAGE_SLOT, IMAGE_TOKEN_ID, 16), (AUDIO_SLOT, AUDIO_TOKEN_ID, HEARD)):
-        text = text.replace(" ".join([str(slots)] * count), str(marker))
+    text = " ".join(map(str, [*prefix, *[IMAGE_TOKEN_ID] * pack.sight.count, *pack.chains[chain].ids]))
+    text = text.replace(" ".join([str(AUDIO_SLOT)] * HEARD), str(AUDIO_TOKEN_ID))
     return [int(part) for part in text.split()]
 
 
@@ -54,7 +52,7 @@ def spelled_out(pack: Pack, prefix: list[int], chain: int) -> list[int]:
 def test_each_chain_is_the_prompt_that_the_demo_builds(tokenizer: VitaTokenizer, modality: str, tiles: int) -> None:
     sight = Sight("outside", modality, 0, tiles) if tiles else no_sight()
     pack = Pack.of(sight, typed_and_spoken(), tokenizer.encode)
-    for number, turns in enumerate(typed_and_spoken(), start=1):
+    for number, turns in enumerate(typed_and_spoken()):
         said = [
             PromptTurn(
                 turn.question if isinstance(turn.question, str) else "",
@@ -88,15 +86,27 @@ def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaToken
             decoder = model.decoder(x.shape[1] + len(answer))
             logits = [decoder.prefill(x), *(decoder.step(torch.tensor([token_id])) for token_id in answer[:-1])]
             alone.append(torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(answer), reduction="sum"))
-    batch = Batch.of(packs)
-    loss, _ = answer_loss(model.language_model, torch.tensor(prefix), batch, tiles, None)
-    assert loss.item() == pytest.approx(torch.stack(alone).sum().item() / (batch.labels != NO_LABEL).sum(), rel=1e-5)
+    groups = grouped(packs)
+    assert len(groups) > 1
+    loss, _ = answer_loss(model.language_model, torch.tensor(prefix), groups, tiles, None)
+    answered = sum((group.labels != NO_LABEL).sum() for group in groups)
+    assert loss.item() == pytest.approx(torch.stack(alone).sum().item() / answered, rel=1e-5)
 
 
 def test_a_pack_holds_no_more_than_fits(tokenizer: VitaTokenizer) -> None:
     chains = typed_and_spoken() * 5
-    pack = Pack.of(no_sight(), chains, tokenizer.encode, room=60)
-    assert 40 < len(pack.ids) <= 60
-    whole = Pack.of(no_sight(), chains, tokenizer.encode)
-    assert whole.ids[: len(pack.ids)] == pack.ids
-    assert len(pack.recordings) == pack.ids.count(AUDIO_SLOT) // HEARD
+    whole, part = Pack.of(no_sight(), chains, tokenizer.encode), Pack.of(no_sight(), chains, tokenizer.encode, room=99)
+    assert 50 < sum(len(chain.ids) for chain in part.chains) <= 99
+    assert whole.chains[: len(part.chains)] == part.chains
+    assert len(whole.chains) == len(chains)
+
+
+def test_groups_hold_every_chain_once(tokenizer: VitaTokenizer) -> None:
+    packs = [Pack.of(no_sight(), typed_and_spoken(), tokenizer.encode) for _ in range(3)]
+    groups = grouped(packs)
+    assert sum((group.labels != NO_LABEL).sum() for group in groups) == sum(
+        label != NO_LABEL for pack in packs for chain in pack.chains for label in chain.labels
+    )
+    for group in groups:
+        assert len(group.recordings) * HEARD == (group.ids == AUDIO_SLOT).sum()
+        assert set(group.owners) == {0, 1, 2}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tools.train_vita_tiny import side_talk
 from tools.train_vita_tiny.clips import Clip
 from tools.train_vita_tiny.queries import ANY, PICTURE, SAY, SMALL_TALK, VIDEO, Noun, Query, View, actor, everything
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene
@@ -12,6 +13,8 @@ from tools.train_vita_tiny.words import CHINESE, article, in_place
 
 Random = np.random.Generator
 _CHINESE_SHARE = 0.2
+_LONGER_SHARE = 0.3
+SIDE_TALK = {"en": side_talk.ENGLISH, "zh": side_talk.CHINESE}
 _SMALL_TALK_SHARE = 0.05
 # How often each intent is asked about a picture, and about a video.
 _PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
@@ -112,10 +115,31 @@ def _place(view: View, rng: Random) -> str:
 def word(query: Query, rng: Random, held_out: bool = False) -> str:
     """Put a question into words: one wording of its intent, of those kept for evaluation if ``held_out``."""
     text = choose(rng, wordings(query.language, query.intent, held_out))
-    before = choose(rng, BEFORE) if query.language == "en" and not held_out else ""
+    if held_out:
+        return text.format(**_fields(query))
+    if query.intent == "off_topic" and rng.random() < 0.5:
+        text = choose(rng, SIDE_TALK[query.language])
+    elif rng.random() < _LONGER_SHARE:
+        text = _longer(text, query, rng)
+    before = choose(rng, BEFORE) if query.language == "en" else ""
     if before:
         text = text[0].lower() + text[1:]
     return before + text.format(**_fields(query))
+
+
+def _longer(text: str, query: Query, rng: Random) -> str:
+    """Add where to look, unless the wording says so itself or would become one that is kept for evaluation."""
+    if query.language == "zh":
+        longer = choose(rng, ("请问", "图片里", "图里")) + text
+        fitting = query.intent in PICTURE and "图" not in text.replace("图形", "") and "你" not in text
+    else:
+        shown = "video" if query.intent in VIDEO else "picture"
+        longer = (
+            text[:-1] + choose(rng, (f" in this {shown}", f" in the {shown}", " here", " in this image")) + text[-1]
+        )
+        fitting = not {"picture", "image", "video", "clip", "here"} & set(text[:-1].split())
+        fitting = fitting and query.intent not in (*SMALL_TALK, "describe", "describe_video", "heard")
+    return longer if fitting and longer not in wordings(query.language, query.intent, True) else text
 
 
 def _fields(query: Query) -> dict[str, str]:

@@ -1,13 +1,12 @@
-"""Many questions about one picture in one row: what the language model is trained on.
+"""Many questions about one picture at once: what the language model is trained on.
 
-A pack is a sequence of the sight's tiles and then of chains, each a short conversation.  A chain sees the tiles and
-itself, with the positions that it would have if it were alone, so each of its answers is learned exactly as it is
-asked for later; the tiles are looked at once for all of them.  The text before the tiles is the same in every row and
-is kept out of the rows.
+A pack is a sight and chains, each a short conversation about it.  A chain sees the sight's tiles and itself, with the
+positions that it would have if it were alone, so each of its answers is learned exactly as it is asked for later; the
+tiles are looked at once for all of them.  The text before the tiles is the same in every pack and is kept apart.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from vita_demo.config import AudioConfig
 from vita_demo.prompt import build_prompt
 
 Encode = Callable[[str], list[int]]
-IMAGE_SLOT, AUDIO_SLOT, NO_LABEL = -200, -500, -100
+AUDIO_SLOT, NO_LABEL = -500, -100
 POSITIONS_PER_TILE = 16
+_LENGTH_STEP = 8
 _END = "<|im_end|>"
 _OPEN, _ANSWER = "\n<|im_start|>user\n", f"{_END}\n<|im_start|>assistant\n"
 
@@ -33,53 +33,35 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Pack:
-    """One row.
+class Chain:
+    """A conversation as tokens.
 
     Attributes:
-        sight: what is looked at.
-        ids: token ids, with slots for tiles and recordings.
-        offsets: position of each token after the shared prefix.
-        chains: which chain each token belongs to; 0 for tiles, which all chains see.
+        ids: token ids, with slots for recordings.
         labels: the token to be learned after each token, or ``NO_LABEL``.
         recordings: the recordings in the order of their slots.
     """
 
-    sight: Sight
-    ids: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    chains: list[int] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    recordings: list[Recording] = field(default_factory=list)
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    recordings: tuple[Recording, ...]
 
     @classmethod
-    def of(cls, sight: Sight, chains: Sequence[Sequence[Turn]], encode: Encode, room: int = 10**6) -> "Pack":
-        """Lay out as many of ``chains`` after the sight's tiles as fit into ``room`` more tokens."""
-        pack = cls(sight)
-        tiles = sight.count * POSITIONS_PER_TILE
-        pack._append([IMAGE_SLOT] * tiles, 0, 0)
-        for number, turns in enumerate(chains, start=1):
-            offset = tiles
-            for index, turn in enumerate(turns):
-                head = _OPEN if index else "\n" if sight.count else ""
-                question, answer = question_ids(turn.question, head, encode), encode(turn.answer + _END)
-                if len(pack.ids) + len(question) + len(answer) > tiles + room:
-                    return pack
-                if isinstance(turn.question, Recording):
-                    pack.recordings.append(turn.question)
-                labels = [*[NO_LABEL] * (len(question) - 1), *answer, NO_LABEL]
-                offset = pack._append(question + answer, offset, number, labels)
-        return pack
-
-    def _append(self, ids: list[int], offset: int, chain: int, labels: list[int] | None = None) -> int:
-        self.ids.extend(ids)
-        self.offsets.extend(range(offset, offset + len(ids)))
-        self.chains.extend([chain] * len(ids))
-        self.labels.extend(labels or [NO_LABEL] * len(ids))
-        return offset + len(ids)
+    def of(cls, turns: Sequence[Turn], after_tiles: bool, encode: Encode) -> "Chain":
+        """Spell a conversation; what comes before it is a sight's tiles or nothing."""
+        ids: list[int] = []
+        labels: list[int] = []
+        head = "\n" if after_tiles else ""
+        for turn in turns:
+            question, answer = _question_ids(turn.question, head, encode), encode(turn.answer + _END)
+            ids += question + answer
+            labels += [*[NO_LABEL] * (len(question) - 1), *answer, NO_LABEL]
+            head = _OPEN
+        recordings = tuple(turn.question for turn in turns if isinstance(turn.question, Recording))
+        return cls(tuple(ids), tuple(labels), recordings)
 
 
-def question_ids(question: str | Recording, head: str, encode: Encode) -> list[int]:
+def _question_ids(question: str | Recording, head: str, encode: Encode) -> list[int]:
     """Return the ids from a question to the beginning of its answer, with a slot for each position of a recording."""
     if isinstance(question, str):
         return encode(head + question + _ANSWER)
@@ -88,41 +70,60 @@ def question_ids(question: str | Recording, head: str, encode: Encode) -> list[i
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Packs of one modality and tile count, padded to the longest.
+class Pack:
+    """A sight and what is said about it."""
 
-    Attributes:
-        packs: the rows.
-        ids, offsets, chains, labels: [B, L]; padding has chain -1.
-    """
-
-    packs: Sequence[Pack]
-    ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    chains: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    sight: Sight
+    chains: tuple[Chain, ...]
 
     @classmethod
-    def of(cls, packs: Sequence[Pack]) -> "Batch":
-        """Pad ``packs`` to one length, a multiple of 16."""
-        length = -(-max(len(pack.ids) for pack in packs) // 16) * 16
-        fills = {"ids": 0, "offsets": 0, "chains": -1, "labels": NO_LABEL}
-        arrays = {}
-        for name, fill in fills.items():
-            rows = np.full((len(packs), length), fill, dtype=np.int64)
-            for row, pack in zip(rows, packs, strict=True):
-                values = getattr(pack, name)
-                row[: len(values)] = values
-            arrays[name] = rows
-        return cls(packs, **arrays)
+    def of(cls, sight: Sight, conversations: Sequence[Sequence[Turn]], encode: Encode, room: int = 10**6) -> "Pack":
+        """Spell as many of ``conversations`` as fit into ``room`` tokens."""
+        chains = []
+        for turns in conversations:
+            chain = Chain.of(turns, sight.count > 0, encode)
+            room -= len(chain.ids)
+            if room < 0:
+                break
+            chains.append(chain)
+        return cls(sight, tuple(chains))
 
-    def mask(self, prefix: int) -> NDArray[np.bool_]:
-        """Say which position sees which: [B, L, prefix + L]; the ``prefix`` is seen by all."""
-        length = self.ids.shape[1]
-        earlier = np.tril(np.ones((length, length), dtype=bool))
-        same = self.chains[:, :, None] == self.chains[:, None, :]
-        seen = earlier & (same | (self.chains[:, None, :] == 0))
-        return np.concatenate([np.ones((len(seen), length, prefix), dtype=bool), seen], axis=2)
+
+@dataclass(frozen=True)
+class Group:
+    """Chains of about one length, whatever they are about.
+
+    Attributes:
+        ids, labels: [n, length], padded at the end.
+        owners: [n], the number of each chain's pack.
+        recordings: the recordings in the order of their slots.
+    """
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    recordings: tuple[Recording, ...]
+
+    @classmethod
+    def of(cls, chains: Sequence[tuple[int, Chain]], length: int) -> "Group":
+        """Pad ``chains``, each with the number of its pack, to ``length``."""
+        ids = np.zeros((len(chains), length), dtype=np.int64)
+        labels = np.full_like(ids, NO_LABEL)
+        for row, (_, chain) in enumerate(chains):
+            ids[row, : len(chain.ids)] = chain.ids
+            labels[row, : len(chain.ids)] = chain.labels
+        owners = np.array([owner for owner, _ in chains], dtype=np.int64)
+        return cls(ids, labels, owners, tuple(sound for _, chain in chains for sound in chain.recordings))
+
+
+def grouped(packs: Sequence[Pack]) -> list[Group]:
+    """Sort the chains of all packs by length, the shortest first."""
+    by_length: dict[int, list[tuple[int, Chain]]] = {}
+    for owner, pack in enumerate(packs):
+        for chain in pack.chains:
+            length = -(-len(chain.ids) // _LENGTH_STEP) * _LENGTH_STEP
+            by_length.setdefault(length, []).append((owner, chain))
+    return [Group.of(chains, length) for length, chains in sorted(by_length.items())]
 
 
 def prefix_ids(modality: str, encode: Encode) -> list[int]:

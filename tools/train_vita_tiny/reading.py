@@ -1,97 +1,157 @@
 """The language model over packs: the same computation as answering, for many chains at once.
 
-The prefix that all rows share is computed once, along with them.
+Three kinds of tokens go through the layers side by side: the prefix, once for all; the tiles, once for each sight; the
+chains.  Each kind attends to itself and to the kinds before it, whose keys are never repeated.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tools.train_vita_tiny.packs import AUDIO_SLOT, IMAGE_SLOT, NO_LABEL, Batch
+from tools.train_vita_tiny.packs import AUDIO_SLOT, NO_LABEL, Group
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Sequences of one length, somewhere among the tokens.
+
+    Attributes:
+        count: n, how many.
+        length: S, how long.
+        first: position of their first token.
+        owners: which tiles each of them sees, [n]; None for those that see none.
+    """
+
+    count: int
+    length: int
+    first: int
+    owners: Tensor | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens they have in all."""
+        return self.count * self.length
+
+
+@dataclass(frozen=True)
+class _Projected:
+    """A block's rotated queries [n, heads, S, head_dim], rotated keys and values [n, kv heads, S, head_dim]."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
 def answer_loss(
-    model: LanguageModel, prefix: Tensor, batch: Batch, image_features: Tensor | None, audio_features: Tensor | None
+    model: LanguageModel,
+    prefix: Tensor,
+    groups: Sequence[Group],
+    image_features: Tensor | None,
+    audio_features: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Learn the answers of a batch.
+    """Learn the answers of a batch of packs.
 
     Args:
         model: the language model.
-        prefix: ids [P] before every row.
-        batch: rows of L tokens.
-        image_features: [tiles, 16, D] in the order of the slots.
-        audio_features: [positions, D], likewise.
+        prefix: ids [P] before everything.
+        groups: the packs' chains.
+        image_features: [packs, tiles · 16, D]; None when nothing is shown.
+        audio_features: [positions, D] in the order of the slots.
 
     Returns:
         the mean cross-entropy over the answers' tokens, and the share of them that come first.
     """
-    labels = torch.from_numpy(batch.labels).flatten().to(prefix.device)  # [B·L]
-    x = _hidden(model, prefix, batch, _embed(model, batch, image_features, audio_features)).flatten(0, 1)  # [B·L, D]
+    count, width = len(prefix), model.config.hidden_size
+    tiles = 0 if image_features is None else image_features.shape[1]
+    blocks, pieces = [_Block(1, count, 0)], [model.embed_tokens(prefix)]
+    if image_features is not None:
+        blocks.append(_Block(len(image_features), tiles, count))
+        pieces.append(image_features.reshape(-1, width).float())
+    for group in groups:
+        owners = torch.from_numpy(group.owners).to(prefix.device) if tiles else None
+        blocks.append(_Block(*group.ids.shape, count + tiles, owners))
+    answering = _embed(model, groups, audio_features)  # [tokens, D]
+    x = _run_layers(model, blocks, torch.cat([*pieces, answering]))[-len(answering) :]  # [tokens, D]
+    labels = torch.from_numpy(np.concatenate([group.labels.flatten() for group in groups])).to(prefix.device)
     chosen = labels != NO_LABEL
     logits = model.lm_head(model.norm(x[chosen])).float()  # [answer tokens, vocab_size]
-    wanted = labels[chosen]
-    return F.cross_entropy(logits, wanted), (logits.argmax(-1) == wanted).float().mean()
+    return F.cross_entropy(logits, labels[chosen]), (logits.argmax(-1) == labels[chosen]).float().mean()
 
 
-def _embed(model: LanguageModel, batch: Batch, images: Tensor | None, sounds: Tensor | None) -> Tensor:
-    ids = torch.from_numpy(batch.ids).to(model.norm.weight.device)  # [B, L]
-    x: Tensor = model.embed_tokens(ids.clamp(min=0))  # [B, L, D]
-    for slot, features in ((IMAGE_SLOT, images), (AUDIO_SLOT, sounds)):
-        if features is not None:
-            rows = (ids == slot).flatten().nonzero().squeeze(1)  # [slots]
-            flat = features.reshape(-1, x.shape[-1]).to(x.dtype)  # [slots, D]
-            x = x.flatten(0, 1).index_copy(0, rows, flat).view_as(x)
+def _embed(model: LanguageModel, groups: Sequence[Group], sounds: Tensor | None) -> Tensor:
+    """Embed the groups' tokens, with sounds in their slots: [tokens, D]."""
+    ids = torch.from_numpy(np.concatenate([group.ids.flatten() for group in groups]))
+    ids = ids.to(model.norm.weight.device)  # [tokens]
+    x: Tensor = model.embed_tokens(ids.clamp(min=0))  # [tokens, D]
+    if sounds is not None:
+        x = x.index_copy(0, (ids == AUDIO_SLOT).nonzero().squeeze(1), sounds.to(x.dtype))
     return x
 
 
-def _hidden(model: LanguageModel, prefix: Tensor, batch: Batch, x: Tensor) -> Tensor:
-    """Run the layers over the prefix [P] and the rows [B, L, D] side by side; return the rows."""
-    count = len(prefix)
-    head = model.embed_tokens(prefix)[None]  # [1, P, D]
-    offsets = torch.from_numpy(batch.offsets).to(x.device) + count  # [B, L]
-    cos, sin = rotary_table(model.config, int(offsets.max()) + 1, x.device)
-    dtype = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else x.dtype
-    seen = torch.from_numpy(batch.mask(count)).to(x.device)
-    bias = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill_(~seen, -1e4)  # [B, L, P + L]
-    causal = torch.full((1, count, count), -1e4, dtype=dtype, device=x.device).triu(1)
-    head_angles = (cos[:count, None], sin[:count, None])  # each [P, 1, head_dim]
-    angles = (cos[offsets][:, :, None], sin[offsets][:, :, None])  # each [B, L, 1, head_dim]
+def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> Tensor:
+    """Run the layers over the tokens [M, D] of all blocks, one block after the other."""
+    cos, sin = rotary_table(model.config, max(block.first + block.length for block in blocks), x.device)
     for module in model.layers:
         layer = cast(DecoderLayer, module)
-        attention = layer.self_attn
-        query, key, value = _project(attention, layer.input_layernorm(head), *head_angles)
-        rows = _project(attention, layer.input_layernorm(x), *angles)
-        head = head + attention.o_proj(_attend(query, key, value, causal))
-        keys = torch.cat([key.expand(len(x), -1, -1, -1), rows[1]], dim=2)  # [B, kv, P + L, head_dim]
-        values = torch.cat([value.expand(len(x), -1, -1, -1), rows[2]], dim=2)  # [B, kv, P + L, head_dim]
-        x = x + attention.o_proj(_attend(rows[0], keys, values, bias))
-        head = head + layer.mlp(layer.post_attention_layernorm(head))
+        qkv = layer.self_attn.qkv_proj(layer.input_layernorm(x))  # [M, (heads + 2·kv) · head_dim]
+        parts = torch.split(qkv, [block.tokens for block in blocks])
+        own = [_project(layer.self_attn, *part, cos, sin) for part in zip(blocks, parts, strict=True)]
+        attended = []
+        for number, block in enumerate(blocks):
+            before = own[: min(number, 1)]
+            if block.owners is not None:
+                before.append(_Projected(own[1].query, own[1].key[block.owners], own[1].value[block.owners]))
+            attended.append(_attend(own[number], before))
+        x = x + layer.self_attn.o_proj(torch.cat(attended))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return x
 
 
-def _project(attention: Attention, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return rotated query [N, heads, S, head_dim], rotated key and value [N, kv, S, head_dim]."""
-    qkv = attention.qkv_proj(x).view(*x.shape[:2], -1, attention.head_dim)  # [N, S, heads + 2·kv, head_dim]
+def _project(attention: Attention, block: _Block, qkv: Tensor, cos: Tensor, sin: Tensor) -> _Projected:
+    """Split and rotate a block's queries, keys and values [n·S, (heads + 2·kv) · head_dim]."""
+    qkv = qkv.view(block.count, block.length, -1, attention.head_dim)  # [n, S, heads + 2·kv, head_dim]
     turning = attention.heads + attention.kv_heads
+    here = slice(block.first, block.first + block.length)
+    cosine, sine = cos[here, None].to(qkv.dtype), sin[here, None].to(qkv.dtype)  # [S, 1, head_dim]
     turned = qkv[:, :, :turning]
-    turned = turned * cos.to(qkv.dtype) + turned.roll(attention.head_dim // 2, dims=-1) * sin.to(qkv.dtype)
-    turned = turned.transpose(1, 2)  # [N, heads + kv, S, head_dim]
-    return turned[:, : attention.heads], turned[:, attention.heads :], qkv[:, :, turning:].transpose(1, 2)
+    turned = turned * cosine + turned.roll(attention.head_dim // 2, dims=-1) * sine
+    turned = turned.transpose(1, 2)  # [n, heads + kv, S, head_dim]
+    query, key = turned[:, : attention.heads], turned[:, attention.heads :]
+    return _Projected(query, key, qkv[:, :, turning:].transpose(1, 2))
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attend from [N, heads, S, head_dim] over [N, kv, T, head_dim] with ``bias`` [N, S, T]; return [N, S, D]."""
-    n, heads, length, head_dim = query.shape
-    groups = heads // key.shape[1]
-    # The queries of one group stand below each other, so that their keys need not be repeated.
-    rows = (query / math.sqrt(head_dim)).reshape(n * key.shape[1], groups * length, head_dim)
-    scores = rows @ key.flatten(0, 1).transpose(1, 2)  # [N·kv, groups·S, T]
-    scores = scores.view(n, heads, length, -1) + bias[:, None]  # [N, heads, S, T]
-    weights = torch.softmax(scores, dim=-1, dtype=scores.dtype).view(n * key.shape[1], groups * length, -1)
-    attended = (weights @ value.flatten(0, 1)).view(n, heads, length, head_dim)
-    return attended.transpose(1, 2).flatten(2)  # [N, S, D]
+def _attend(own: _Projected, before: Sequence[_Projected]) -> Tensor:
+    """Attend to all of ``before`` and causally to the block itself; return [n·S, D].
+
+    What has one row only, the prefix, is attended to by all rows in one product.
+    """
+    n, heads, length, head_dim = own.query.shape
+    kv_heads = own.key.shape[1]
+    # The queries of one group of heads stand below each other, so that their keys need not be repeated.
+    query = (own.query / math.sqrt(head_dim)).reshape(n, kv_heads, -1, head_dim)  # [n, kv, groups·S, head_dim]
+    causal = torch.full((length, length), -1e4, dtype=query.dtype, device=query.device).triu(1)
+    causal = causal.repeat(heads // kv_heads, 1)  # [groups·S, S]
+    scores = [_product(query, part.key.transpose(2, 3)) for part in before]
+    scores.append(_product(query, own.key.transpose(2, 3)) + causal)
+    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1, dtype=scores[0].dtype)  # [n, kv, groups·S, T]
+    parts = torch.split(weights, [part.shape[-1] for part in scores], dim=-1)
+    attended = _product(parts[-1], own.value)  # [n, kv, groups·S, head_dim]
+    for weight, part in zip(parts, before, strict=False):
+        attended = attended + _product(weight, part.value)
+    return attended.view(n, heads, length, head_dim).transpose(1, 2).reshape(n * length, -1)  # [n·S, D]
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply [n, kv, R, K] by [n or 1, kv, K, C]."""
+    if len(matrix) == len(rows):
+        return rows @ matrix
+    flat = rows.transpose(0, 1).flatten(1, 2)  # [kv, n·R, K]
+    product = flat @ matrix[0]  # [kv, n·R, C]
+    return product.view(len(flat), len(rows), -1, product.shape[-1]).transpose(0, 1)  # [n, kv, R, C]

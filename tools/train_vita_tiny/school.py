@@ -20,7 +20,7 @@ from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.lessons import Bookshelf, chains_about
 from tools.train_vita_tiny.optimizers import Optimizers
-from tools.train_vita_tiny.packs import Batch, Pack, prefix_ids
+from tools.train_vita_tiny.packs import Pack, grouped, prefix_ids
 from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
@@ -73,12 +73,13 @@ class School:
             Pack.of(sight, chains_about(sight, self.shelf, self.rng, QUESTIONS), self.tokenizer.encode, ROOM)
             for sight in sights
         ]
-        batch = Batch.of(packs)
+        groups = grouped(packs)
         images = self._look(self.materials.albums[kind], sights) if sights[0].count else None
         hint = self._hint(images, sights) if images is not None else 0.0
-        sounds = [recording for pack in packs for recording in pack.recordings]
+        sounds = [recording for group in groups for recording in group.recordings]
         heard = self._listen(self.materials.encoded, sounds) if self.materials.encoded and sounds else None
-        loss, share = answer_loss(self.model.language_model, self.prefixes[sights[0].modality], batch, images, heard)
+        seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · 16, D]
+        loss, share = answer_loss(self.model.language_model, self.prefixes[sights[0].modality], groups, seen, heard)
         return loss + hint, share
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

@@ -1,0 +1,127 @@
+"""Every lesson runs from drawn pictures and recorded sounds to changed weights, on a few of each."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tools.train_vita_tiny.album import MAKERS, Album, batches, draw_album
+from tools.train_vita_tiny.asking import spoken_queries
+from tools.train_vita_tiny.compute import half_precision
+from tools.train_vita_tiny.encoded import Encoded, write_encoded
+from tools.train_vita_tiny.hearing import encode_frames, teach_adapter, teach_hearing
+from tools.train_vita_tiny.layout import fresh_model
+from tools.train_vita_tiny.recordings import Archive, Recording
+from tools.train_vita_tiny.schedule import Schedule
+from tools.train_vita_tiny.school import SHARES, Materials, School, attend_school
+from tools.train_vita_tiny.sight import patch_labels, teach_sight
+from vita_demo.model.vita import VitaModel
+from vita_demo.resources import resource
+from vita_demo.tokenizer import VitaTokenizer
+
+SHORT = Schedule(steps=3, batch_size=4, peak=1e-3)
+
+
+def nothing(*_: object) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def albums(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Album]:
+    folder = tmp_path_factory.mktemp("albums")
+    for number, name in enumerate(name for name in MAKERS if name != "outside"):
+        draw_album(folder, name, 8, number, processes=1)
+    found = {name: Album.open(folder, name) for name in MAKERS if name != "outside"}
+    return {**found, "outside": found["scenes"]}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    folder = tmp_path_factory.mktemp("recordings")
+    queries = [*spoken_queries()[:9], None]
+    recordings = [
+        Recording(query, "How many?" if query else "", tuple("haumɛni") if query else (), 96 * i, 96)
+        for i, query in enumerate(queries)
+    ]
+    (folder / "recordings.pickle").write_bytes(pickle.dumps(recordings))
+    np.save(folder / "recordings.npy", np.random.default_rng(1).normal(12, 4, (960, 80)).astype(np.float16))
+    return Archive.open(folder)
+
+
+@pytest.fixture
+def model() -> VitaModel:
+    torch.manual_seed(1)
+    return fresh_model(resource("assets", "vita-tiny"))
+
+
+def changed(model: VitaModel, before: dict[str, torch.Tensor], part: str) -> bool:
+    return any(not torch.equal(value, before[name]) for name, value in model.state_dict().items() if part in name)
+
+
+def copy_of(model: VitaModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_the_same_seed_draws_the_same_album(albums: dict[str, Album], tmp_path: Path) -> None:
+    draw_album(tmp_path, "clips", 8, list(MAKERS).index("clips"), processes=1)
+    again = Album.open(tmp_path, "clips")
+    assert again.sights == albums["clips"].sights
+    assert np.array_equal(again.tiles, albums["clips"].tiles)
+    for batch in (next(batches(again.sights, 3, np.random.default_rng(number))) for number in range(5)):
+        assert len({sight.count for sight in batch}) == 1
+
+
+def test_patches_are_labelled_where_shapes_are(albums: dict[str, Album]) -> None:
+    for sight in albums["scenes"].sights:
+        labels = patch_labels(sight.view)
+        assert labels[:, 4].sum() == len(sight.view.shapes)
+        for shape in sight.view.shapes:
+            row = labels[int(shape.y * 8) * 8 + int(shape.x * 8)]
+            assert row[0] < 6
+            assert row[4] == 1
+    assert (patch_labels(None)[:, 0] == 6).all()
+
+
+def test_eyes_and_ears_learn(model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path) -> None:
+    before = copy_of(model)
+    teach_sight(model, [albums["scenes"]], np.random.default_rng(1), SHORT, nothing)
+    teach_hearing(model.audio_encoder, archive, np.random.default_rng(1), SHORT, nothing)
+    assert changed(model, before, "vision_encoder.")
+    assert changed(model, before, "projector.")
+    assert changed(model, before, "audio_encoder.encoders.")
+    assert not changed(model, before, "audio_encoder.adapter.")
+    assert not changed(model, before, "language_model.")
+
+    def encode(banks: np.ndarray, damage: bool) -> np.ndarray:
+        with torch.inference_mode():
+            return encode_frames(model.audio_encoder, torch.from_numpy(banks)).half().numpy()
+
+    write_encoded(tmp_path, archive, 1, encode)
+    encoded = Encoded.open(tmp_path, archive)
+    teach_adapter(model.audio_encoder.adapter, encoded, np.random.default_rng(1), SHORT, nothing)
+    assert changed(model, before, "audio_encoder.adapter.")
+    # What is written down is what the model itself hears on its way to the adapter.
+    bank = torch.from_numpy(np.array(archive.hear(archive.recordings[3]))).float()
+    heard = torch.from_numpy(np.array(encoded.hear(archive.recordings[3], np.random.default_rng(1)))).float()
+    with torch.inference_mode():
+        whole = model.audio_encoder(bank[None])
+        assert torch.allclose(model.audio_encoder.adapter(heard[None]), whole, atol=0.02)
+
+
+def test_everything_learns_together(
+    model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path
+) -> None:
+    write_encoded(tmp_path, archive, 1, lambda banks, _: np.zeros((len(banks), 23, 128), np.float16))
+    tokenizer = VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
+    school = School(model, tokenizer, Materials(albums, Encoded.open(tmp_path, archive)), 1)
+    with half_precision():
+        losses = {kind: school.loss(kind, 2)[0].item() for kind in SHARES}
+    assert all(np.isfinite(list(losses.values())))
+    before, kept = copy_of(model), []
+    attend_school(school, SHORT, 1, nothing, lambda: kept.append(1))
+    assert kept == [1]
+    for part in ("vision_encoder.", "projector.", "language_model.layers.", "lm_head"):
+        assert changed(model, before, part), part
+    assert not changed(model, before, "audio_encoder.encoders.")

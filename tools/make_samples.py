@@ -1,0 +1,65 @@
+"""Write the sample picture, clip and sounds in assets/, from fixed seeds.
+
+    python -m tools.make_samples
+
+Needs the program espeak-ng and the package av.  The voice is one that vita-tiny was not trained on.
+"""
+
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tools.train_vita_tiny.clips import Clip, random_clip, write_video
+from tools.train_vita_tiny.scenes import Scene, draw, random_scene
+from tools.train_vita_tiny.sounds import SAMPLE_RATE_HZ, noisy, random_noise_sound
+from tools.train_vita_tiny.voices import Samples, Voice, speak
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+QUESTION = "What colour is the star?"
+VOICE = Voice("en-us+linda", 150, 50)
+
+
+def sample_scene() -> Scene:
+    """Draw scenes until one shows a red circle, a blue square and a yellow star, large or medium."""
+    rng = np.random.default_rng(1)
+    wanted = {("red", "circle"), ("blue", "square"), ("yellow", "star")}
+    while True:
+        scene = random_scene(rng, 3)
+        seen = {(shape.colour, shape.kind) for shape in scene.shapes}
+        if seen == wanted and scene.ground == "pale blue" and len({shape.size for shape in scene.shapes}) == 3:
+            return scene
+
+
+def sample_clip() -> Clip:
+    """Draw clips until a red circle moves to the right past one other shape or two."""
+    rng = np.random.default_rng(2)
+    while True:
+        clip = random_clip(rng, "moves")
+        if clip.before is None or clip.event.direction != "right" or len(clip.start.shapes) < 2:
+            continue
+        if (clip.before.colour, clip.before.kind) == ("red", "circle") and clip.before.size != "small":
+            return clip
+
+
+def write_sound(path: Path, samples: Samples) -> None:
+    """Write mono samples in -1 … 1 as 16-bit WAV."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+def main() -> None:
+    """Write everything."""
+    draw(replace(sample_scene(), seed=7), 640, 480).save(ASSETS / "scene.png", optimize=True)
+    write_video(sample_clip(), ASSETS / "moving.mp4", size=(320, 240))
+    spoken = np.pad(speak(QUESTION, VOICE), 4000)
+    rng = np.random.default_rng(3)
+    write_sound(ASSETS / "question.wav", spoken)
+    write_sound(ASSETS / "noisy_question.wav", noisy(spoken, rng, snr_db=8))
+    write_sound(ASSETS / "noise.wav", random_noise_sound(rng, (), ("knocks",)))
+
+
+if __name__ == "__main__":
+    main()
