@@ -12,15 +12,12 @@ use_environment
 # The sample question and picture stand in only where no flag brings its own.
 question=(--question "Describe this image.")
 picture=(--image_path "$here/assets/scene.png")
-length=(--max_new_tokens 64)
 for flag in "$@"; do
     case ${flag//-/_} in
         __question* | __audio_path*) question=() ;;
     esac
     case ${flag//-/_} in
         __image_path* | __video_path* | __audio_path*) picture=() ;;
-        __model_path*) length=() ;;
     esac
 done
-exec "$PYTHON" -m vita_demo --enable_callbacks --streaming \
-    "${length[@]}" "${question[@]}" "${picture[@]}" "$@"
+exec "$PYTHON" -m vita_demo --enable_callbacks --streaming "${question[@]}" "${picture[@]}" "$@"

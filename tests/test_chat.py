@@ -70,7 +70,7 @@ def test_attached_files_go_with_one_question(talk: Talk, tmp_path: Path) -> None
     assert turns[1].request.audio_path == VOICE
     assert turns[2].request.image_paths == () == turns[1].request.image_paths
     assert turns[3].request.video_path == CLIP
-    assert "audio question.wav: 1.7 s" in run.err
+    assert "audio question.wav: 2.2 s" in run.err
     assert run.out.count("\n") == 5
 
 
@@ -91,10 +91,19 @@ def test_a_saved_chat_goes_on_exactly(talk: Talk, tmp_path: Path) -> None:
 
 def test_undo_and_regen_and_system(talk: Talk, tmp_path: Path) -> None:
     file = tmp_path / "chat.json"
-    run = talk("one", "two", "/undo", "/regen", f"/save {file}", "/system You are a pirate.", "two", f"/save {file}")
+    run = talk(
+        "Hello!",
+        "What can you do?",
+        "/undo",
+        "/regen",
+        f"/save {file}",
+        "/system You are a pirate.",
+        "two",
+        f"/save {file}",
+    )
     answers = run.out.splitlines()
     assert answers[2] == answers[0] != answers[1]
-    assert "took back: two · turns left: 1" in run.err
+    assert "took back: What can you do? · turns left: 1" in run.err
     assert "positions: 1 computed" in run.err
     saved = read_session(file)
     assert saved.system == "You are a pirate."
@@ -205,7 +214,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     file = tmp_path / "chat.json"
     (tmp_path / "second.png").write_bytes(SCENE.read_bytes())
     environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(ROOT)}
-    flags = ["chat", "--device", "cpu", "--dtype", "float32", "--max_new_tokens", "8"]
+    flags = ["chat", "--device", "cpu", "--dtype", "float32", "--max_new_tokens", "8", "--min_new_tokens", "8"]
     chat = pexpect.spawn(
         sys.executable, ["-c", HELD, *flags], env=environment, cwd=tmp_path, encoding="utf-8", dimensions=(50, 200)
     )
@@ -249,7 +258,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     assert [len(turn.token_ids) for turn in turns] == [8, 8, 4, 8, 8, 8]
     again = Conversation(embedded_pipeline)
     again.restart(None, turns[:5])
-    *_, last = again.ask(turns[5].request, GenerationOptions(max_new_tokens=8))
+    *_, last = again.ask(turns[5].request, GenerationOptions(max_new_tokens=8, min_new_tokens=8))
     assert last.token_ids == turns[5].token_ids
     history = Path(os.environ["VITA_DEMO_CACHE"]) / "chat_history"
     assert "+The last?" in history.read_text(encoding="utf-8")

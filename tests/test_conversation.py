@@ -22,7 +22,7 @@ from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
 from vita_demo.request import Request
 from vita_demo.turn import Turn, TurnStart
 
-OPTIONS = GenerationOptions(max_new_tokens=24)
+OPTIONS = GenerationOptions(max_new_tokens=24, min_new_tokens=24)
 PICTURE = Request(question="What is this?", image_paths=(ASSETS / "scene.png",))
 VIDEO = Request(question="What moves?", video_path=ASSETS / "moving.mp4", max_frames=4)
 SPOKEN = Request(audio_path=ASSETS / "question.wav")
@@ -66,8 +66,9 @@ def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engin
         torch.cat(features) if features else None,
         next((sound for sound in sounds if sound is not None), None),
     )
-    options = GenerationOptions(max_new_tokens=len(turns[-1].token_ids), engine=engine)
-    return tuple(token.token_id for token in make_tokens(model, embeds, options, frozenset()))
+    count = len(turns[-1].token_ids)
+    options = GenerationOptions(max_new_tokens=count, min_new_tokens=count, engine=engine)
+    return tuple(token.token_id for token in make_tokens(model, embeds, options, tokenizer.stop_ids))
 
 
 def assert_as_from_scratch(chat: Conversation, pipeline: Pipeline, system: str) -> None:
@@ -265,11 +266,11 @@ def test_restored_turns_continue_exactly(chat: Conversation, embedded_pipeline: 
 
 @pytest.fixture(scope="module")
 def short_pipeline(embedded_pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """The embedded model with a context of 300 positions."""
+    """The embedded model with a context of 160 positions."""
     folder = tmp_path_factory.mktemp("short") / "short"
     shutil.copytree(embedded_pipeline.settings.folder, folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 300}))
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 160}))
     return Pipeline.load(str(folder), device="cpu", dtype="float32")
 
 
@@ -277,12 +278,13 @@ def test_a_full_context_is_known_before_the_answer(short_pipeline: Pipeline) -> 
     chat = Conversation(short_pipeline)
     options = GenerationOptions(max_new_tokens=100)
     start, turn = ask(chat, "Hello?", options)
-    assert start.free_positions == 300 - start.prompt_positions > len(turn.token_ids) == 100
+    assert start.free_positions == 160 - start.prompt_positions > len(turn.token_ids)
+    assert turn.finish_reason == "stop"
     start, turn = ask(chat, "Hello again?", options)
-    assert start.free_positions == len(turn.token_ids) < 100
+    assert start.free_positions == len(turn.token_ids) < 24
     assert turn.finish_reason == "length"
     before = chat.turns
-    with pytest.raises(InputError, match=r"the model has 300, 0 of them free.*/undo"):
+    with pytest.raises(InputError, match=r"the model has 160, 0 of them free.*/undo"):
         ask(chat, "One more?")
     assert chat.turns == before
     chat.undo()

@@ -62,7 +62,7 @@ def test_the_embedded_model_can_run(vita: Vita) -> None:
     assert run.code == 0
     assert run.err == ""
     assert "The model can run here" in run.out
-    for words in ("torch 2", "cpu: ", "model.safetensors: 169 tensors", "vision settings: ", "169 tensors have the",
+    for words in ("torch 2", "cpu: ", "model.safetensors: 235 tensors", "vision settings: ", "235 tensors have the",
                   "5 of 60 frames", "MP3 sound written and read", "bfloat16"):  # fmt: skip
         assert words in run.out
     assert "\x1b" not in run.out
@@ -77,7 +77,7 @@ def test_json_has_every_finding(vita: Vita) -> None:
     }  # fmt: skip
     assert all(list(finding) == ["group", "level", "text", "fix"] for finding in found["findings"])
     needs = {need["dtype"]: need for need in found["memory"]["needs"]}
-    assert needs["float32"]["weights_bytes"] == 2 * needs["float16"]["weights_bytes"] == 4 * 3_211_296
+    assert needs["float32"]["weights_bytes"] == 2 * needs["float16"]["weights_bytes"] == 4 * 5_425_568
     assert found["memory"]["devices"][0]["name"] == "cpu"
     assert needs["float32"]["fits"]["cpu"] is True
 
@@ -91,7 +91,7 @@ def test_weights_cut_short_are_measured_and_all_else_is_checked(copy: Path, vita
     assert run.code == 1
     assert f"model.safetensors is cut short: {size - 1000:,} of {size:,} bytes are there" in run.out
     assert f"model.safetensors --local-dir {copy} --force-download" in run.out
-    assert "169 tensors have the expected names and shapes" in run.out
+    assert "235 tensors have the expected names and shapes" in run.out
     assert "pictures: 640 × 480" in run.out
     assert "The model cannot run as it is" in run.out
 
@@ -112,7 +112,7 @@ def test_missing_shards_are_named_and_their_tensors_not_called_missing(sharded: 
     count = sum(file == gone for file in index["weight_map"].values())
     assert f"{count:,} tensors lie in weight files that cannot be read" in texts(found, "Tensors")
     assert found.memory is not None
-    assert found.memory.parameters == 3_211_296
+    assert found.memory.parameters == 5_425_568
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_another_model_or_odd_settings_are_told_and_files_still_checked(copy: Pa
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     found = look(copy)
     assert [words in text for text in problems(found)] == [True]
-    assert "169 tensors in" in texts(found, "Checkpoint")
-    assert "1,017 tokens" in texts(found, "Settings")
+    assert "235 tensors in" in texts(found, "Checkpoint")
+    assert "1,295 tokens" in texts(found, "Settings")
 
 
 def test_missing_small_files_are_each_named_once(copy: Path, vita: Vita) -> None:
@@ -188,7 +188,7 @@ def test_missing_small_files_are_each_named_once(copy: Path, vita: Vita) -> None
     assert run.code == 1
     assert run.out.count("config.json is missing") == run.out.count("merges.txt is missing") == 1
     assert f"hf download VITA-MLLM/VITA-1.5 merges.txt --local-dir {copy}" in run.out
-    assert "model.safetensors: 169 tensors" in run.out
+    assert "model.safetensors: 235 tensors" in run.out
 
 
 def test_a_tokenizer_of_another_model_is_told(copy: Path) -> None:

@@ -101,7 +101,9 @@ def test_beams_go_to_transformers_by_themselves_and_make_no_rates(
 
 
 def test_further_options_of_transformers_are_taken(embedded_pipeline) -> None:
-    ids = embedded_pipeline.model.generate([1, 2, 3], no_repeat_ngram_size=1, max_new_tokens=24)[0].tolist()
+    ids = embedded_pipeline.model.generate([1, 2, 3], no_repeat_ngram_size=1, min_new_tokens=24, max_new_tokens=24)[
+        0
+    ].tolist()
     assert len(set(ids)) == len(ids) == 24
 
 

@@ -1,6 +1,7 @@
 """Every example runs, says what it promises, and is short."""
 
 import json
+import re
 import runpy
 import threading
 import urllib.request
@@ -31,13 +32,13 @@ def test_examples_are_short() -> None:
 
 
 def test_enhanced_demo(monkeypatch, capsys) -> None:
-    assert "[64 tokens, finished by length]" in run(monkeypatch, capsys, "enhanced_demo")
+    assert "tokens, finished by stop]" in run(monkeypatch, capsys, "enhanced_demo")
 
 
 def test_performance_monitor(monkeypatch, capsys) -> None:
     lines = run(monkeypatch, capsys, "performance_monitor").splitlines()
     assert [line.split()[0] for line in lines] == ["text", "picture", "video", "speech"]
-    assert all("decode 32 tokens at" in line for line in lines)
+    assert all(re.search(r"decode \d+ tokens at", line) for line in lines)
 
 
 def test_first_sentence(monkeypatch, capsys) -> None:

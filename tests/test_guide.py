@@ -107,7 +107,7 @@ def test_generate_with_streaming(guide, capsys: pytest.CaptureFixture[str]) -> N
     model, tokenizer, inputs = guide
     ids = generate_with_streaming(model, tokenizer, **inputs, max_new_tokens=16)
     assert torch.equal(ids, plain(guide))
-    assert capsys.readouterr().out == tokenizer.decode(ids[0]) + "\n"
+    assert "☜" + capsys.readouterr().out == tokenizer.decode(ids[0]) + "\n"
 
 
 def test_generate_with_callbacks(guide) -> None:
@@ -117,7 +117,7 @@ def test_generate_with_callbacks(guide) -> None:
     ids = generate_with_callbacks(model, tokenizer, **inputs, callbacks=callbacks, max_new_tokens=16)
     assert recorder.calls == ["start", *["token"] * 16, "end length"]
     assert torch.equal(ids, plain(guide))
-    assert recorder.text == tokenizer.decode(ids[0])
+    assert "☜" + recorder.text == tokenizer.decode(ids[0])
     assert performance.stats.tokens == 16
     assert performance.stats.decode_tps > 0
 
@@ -126,7 +126,7 @@ def test_generate_with_iterator_streamer(guide) -> None:
     model, tokenizer, inputs = guide
     texts = list(generate_with_iterator_streamer(model, tokenizer, **inputs, max_new_tokens=16))
     assert len(texts) > 4
-    assert "".join(texts) == tokenizer.decode(plain(guide)[0])
+    assert "☜" + "".join(texts) == tokenizer.decode(plain(guide)[0])
 
 
 def test_the_wrapper_with_hooks(guide) -> None:

@@ -68,7 +68,7 @@ def test_the_light_modules_import_no_torch_at_module_level() -> None:
     )
     light += files("chat.py", "line_reader.py", "session.py", "turn.py", "attachments.py")
     light += files("comparison/metric.py", "comparison/modes.py", "comparison/output.py", "comparison/record.py")
-    light += files("tokenizer.py", "preprocess", "__init__.py", "errors.py", "model_path.py", "embedded.py")
+    light += files("tokenizer.py", "preprocess", "__init__.py", "errors.py", "model_path.py")
     light += files("doctor/", "inspection.py", "drawing.py")
     assert offenders(light, "torch", "transformers", "librosa", top_level_only=True) == []
 

@@ -32,7 +32,7 @@ GREEN = (10, 200, 30)
 @pytest.fixture(scope="module")
 def config() -> VitaConfig:
     """The embedded model's settings: tiles of 112 pixels, 16 positions each, frames padded."""
-    return VitaConfig.from_pretrained(resource("assets", "miniature"))
+    return VitaConfig.from_pretrained(resource("assets", "vita-tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,11 @@ def test_facts_of_the_sample_media(vita: Vita) -> None:
         "times_s": [0, 1, 2, 3, 4], "padded": True, "tile_size": 112, "positions": 80,
     }  # fmt: skip
     assert sound == {
-        "path": str(QUESTION), "kind": "sound", "duration_s": 1.698, "frames": 168, "mel_bins": 80, "positions": 21,
+        "path": str(QUESTION), "kind": "sound", "duration_s": 2.159, "frames": 214, "mel_bins": 80, "positions": 26,
     }  # fmt: skip
-    assert found["positions"] == 208 + 80 + 21
-    assert found["positions_left"] == 32_768 - 309
-    assert found["trained_positions_left"] == 6200 - 309
+    assert found["positions"] == 208 + 80 + 26
+    assert found["positions_left"] == 32_768 - 314
+    assert found["trained_positions_left"] == 1024 - 314
     assert found["fits_one_question"] is False
 
 
@@ -159,7 +159,7 @@ def test_the_table_is_plain_when_piped(vita: Vita) -> None:
     assert run.code == 0
     assert run.err == ""
     assert "4 × 3 tiles of 112 px + thumbnail" in run.out
-    assert "229 positions in all; 32,539 of 32,768 are left" in run.out
+    assert "234 positions in all; 32,534 of 32,768 are left" in run.out
     assert "▀" not in run.out
     assert "\x1b" not in run.out
 
@@ -263,8 +263,8 @@ def test_half_blocks_hold_two_pixels() -> None:
 
 
 def test_a_framecat_projector_takes_five_tiles_at_once(config: VitaConfig, tmp_path: Path) -> None:
-    shutil.copytree(resource("assets", "miniature"), tmp_path / "wide")
+    shutil.copytree(resource("assets", "vita-tiny"), tmp_path / "wide")
     path = tmp_path / "wide" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "mm_hidden_size": 5 * 256}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mm_hidden_size": 5 * 512}))
     wide = VitaConfig.from_pretrained(tmp_path / "wide")
     assert look(wide, SCENE).positions == 3 * 16

@@ -30,13 +30,17 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+# A model that would like to end must go on, so that there is something to interrupt.
+ENDLESS = ("--question", "hi", "--streaming", "--min_new_tokens", "20000")
+
+
 def wait_for_prefill(process: subprocess.Popen[str]) -> None:
     while "PREFILL" not in process.stderr.readline():
         assert process.poll() is None
 
 
 def test_the_first_interrupt_in_decode_keeps_what_there_is() -> None:
-    process = start("--question", "hi", "--streaming")
+    process = start(*ENDLESS)
     begun = process.stdout.read(20)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -73,7 +77,7 @@ def test_the_second_interrupt_exits_130(long_prefill: tuple[str, ...]) -> None:
 
 
 def test_a_reader_that_has_gone_ends_the_run_quietly() -> None:
-    process = start("--question", "hi", "--streaming")
+    process = start(*ENDLESS)
     process.stdout.read(5)
     process.stdout.close()
     err = process.stderr.read()

@@ -17,7 +17,7 @@ from tools.train_vita_tiny.sounds import SAMPLE_RATE_HZ, noisy, random_noise_sou
 from tools.train_vita_tiny.voices import Samples, Voice, speak
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-QUESTION = "What colour is the star?"
+QUESTION = "How many shapes are there?"
 VOICE = Voice("en-us+linda", 150, 50)
 
 

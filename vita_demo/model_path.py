@@ -8,7 +8,7 @@ from vita_demo.resources import resource
 
 EMBEDDED = "embedded"
 RELEASED = "VITA-MLLM/VITA-1.5"
-NOTICE = "the embedded model is untrained: its words mean nothing. Give --model_path for a real answer"
+NOTICE = f"the embedded model vita-tiny knows only simple shapes; --model_path {RELEASED} takes the real one"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.json", "*train.yaml", "*global_cmvn"]
 
 
@@ -29,8 +29,6 @@ def locate_settings(model_path: str) -> Path:
         InputError: when the path does not exist and is no hub id.
         CheckpointError: when the folder holds no checkpoint, or the hub id is not in the local cache.
     """
-    if model_path == EMBEDDED:
-        return resource("assets", "miniature")
     try:
         return _with_config(locate_folder(model_path, download=False))
     except CheckpointError:
@@ -47,9 +45,7 @@ def locate_folder(model_path: str, download: bool = True) -> Path:
         CheckpointError: when a download fails, or is not allowed and the hub id is not in the local cache.
     """
     if model_path == EMBEDDED:
-        from vita_demo.embedded import embedded_checkpoint
-
-        return embedded_checkpoint()
+        return resource("assets", "vita-tiny")
     folder = Path(model_path).expanduser()
     if folder.is_file():
         raise InputError(f"--model_path {model_path} is a file; give the folder that holds it")

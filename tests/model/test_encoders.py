@@ -14,12 +14,12 @@ from vita_demo.resources import resource
 
 @pytest.fixture(scope="module")
 def audio() -> AudioConfig:
-    return AudioConfig.from_folder(resource("assets", "miniature", "audio-encoder"))
+    return AudioConfig.from_folder(resource("assets", "vita-tiny", "audio-encoder"))
 
 
 @pytest.fixture(scope="module")
 def vision() -> VisionConfig:
-    return VisionConfig.from_folder(resource("assets", "miniature", "InternViT-300M-448px"))
+    return VisionConfig.from_folder(resource("assets", "vita-tiny", "InternViT-300M-448px"))
 
 
 def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -99,7 +99,7 @@ def test_adapters_that_are_not_implemented_are_refused(audio: AudioConfig, chang
 def test_framecat_joins_five_tiles_and_fills_the_last_group() -> None:
     from vita_demo.model.vita import VitaModel
 
-    config = VitaConfig.from_pretrained(resource("assets", "miniature"))
+    config = VitaConfig.from_pretrained(resource("assets", "vita-tiny"))
     model = randomize(VitaModel(replace(config, mm_hidden_size=5 * config.vision.feature_size)))
     pixels = torch.randn(7, 3, 112, 112)
     features = model.encode_images(pixels)

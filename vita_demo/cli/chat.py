@@ -39,7 +39,7 @@ def chat(**flags: Any) -> None:
     console = Console()
     console.handle_logs()
     if flags["model_path"] == EMBEDDED:
-        console.warn(NOTICE)
+        console.note(NOTICE)
 
     from vita_demo.chat import run_chat
 

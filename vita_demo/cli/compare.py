@@ -60,7 +60,7 @@ def compare(**flags: Any) -> None:
     console = Console()
     console.handle_logs(logging.WARNING)
     if flags["model_path"] == EMBEDDED:
-        console.warn(NOTICE)
+        console.note(NOTICE)
     comparison = run_comparison(flags, request, modes, console)
 
     from vita_demo.comparison.output import write

@@ -53,8 +53,8 @@ def run(**flags: Any) -> None:
 
     console = Console(flags["quiet"], flags["verbose"])
     console.handle_logs()
-    if flags["model_path"] == EMBEDDED and not flags["quiet"]:
-        console.warn(NOTICE)
+    if flags["model_path"] == EMBEDDED:
+        console.note(NOTICE)
 
     from vita_demo.demo import Demo
 

@@ -1,0 +1,97 @@
+"""The embedded model looks, watches and listens: what it is shown changes what it says, and rightly so."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ASSETS
+from tools.train_vita_tiny.clips import frames, random_clip
+from tools.train_vita_tiny.scenes import Scene, draw, random_scene, random_tint
+from vita_demo import Answer, Pipeline, Request
+from vita_demo.resources import resource
+
+COLOURS = ("red", "green", "blue", "yellow", "purple", "black")
+
+
+def ask(pipeline: Pipeline, question: str = "", **media: object) -> Answer:
+    return pipeline.generate(Request(question=question, **media))
+
+
+def scene_with_a_star(colour: str) -> Scene:
+    rng = np.random.default_rng(12)
+    while True:
+        scene = random_scene(rng, 2)
+        if scene.ground == "light grey" and [shape.kind for shape in scene.shapes].count("star") == 1:
+            break
+    shapes = [
+        replace(shape, colour=colour, tint=random_tint(rng, colour), size="large", radius=0.15)
+        if shape.kind == "star"
+        else shape
+        for shape in scene.shapes
+    ]
+    return replace(scene, shapes=tuple(shapes))
+
+
+def save_frames(folder: Path, images: Sequence[Image.Image]) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        image.save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_another_picture_gets_another_answer(embedded_pipeline: Pipeline, tmp_path: Path, colour: str) -> None:
+    draw(scene_with_a_star(colour), 112, 112).save(tmp_path / "star.png")
+    answer = ask(embedded_pipeline, "Describe this image.", image_paths=(tmp_path / "star.png",))
+    assert f"large {colour} star" in answer.text
+    assert answer.state == "text"
+
+
+def test_the_same_question_by_voice_and_by_keyboard_gets_the_same_answer(embedded_pipeline: Pipeline) -> None:
+    picture = {"image_paths": (ASSETS / "scene.png",)}
+    typed = ask(embedded_pipeline, "How many shapes are there?", **picture)
+    spoken = ask(embedded_pipeline, audio_path=ASSETS / "question.wav", **picture)
+    noisy = ask(embedded_pipeline, audio_path=ASSETS / "noisy_question.wav", **picture)
+    assert typed.text == spoken.text == noisy.text == "There are three shapes."
+    assert (typed.state, spoken.state, noisy.state) == ("text", "speech", "speech")
+
+
+def test_a_noise_is_no_question(embedded_pipeline: Pipeline) -> None:
+    assert ask(embedded_pipeline, audio_path=ASSETS / "noise.wav", image_paths=(ASSETS / "scene.png",)).state == "noise"
+
+
+@pytest.mark.parametrize(("seed", "there", "back"), [(1, "right", "left"), (9, "up", "down"), (22, "down", "up")])
+def test_the_order_of_the_frames_matters(
+    embedded_pipeline: Pipeline, tmp_path: Path, seed: int, there: str, back: str
+) -> None:
+    clip = random_clip(np.random.default_rng(seed), "moves")
+    assert clip.event.direction == there
+    for direction, images in ((there, frames(clip, 5)), (back, frames(clip, 5)[::-1])):
+        folder = save_frames(tmp_path / direction, images)
+        assert direction in ask(embedded_pipeline, "What happens in the video?", video_path=folder).text
+
+
+def test_a_picture_of_another_world_is_recognized(embedded_pipeline: Pipeline, tmp_path: Path) -> None:
+    squares = np.indices((160, 240)).sum(axis=0) // 16 % 2
+    Image.fromarray((squares * 200).astype(np.uint8)).save(tmp_path / "board.png")
+    answer = ask(embedded_pipeline, "Describe this image.", image_paths=(tmp_path / "board.png",))
+    assert answer.text.startswith("This is not a scene of shapes.")
+
+
+def test_a_chinese_question_gets_a_chinese_answer(embedded_pipeline: Pipeline) -> None:
+    answer = ask(embedded_pipeline, "有几个图形？", image_paths=(ASSETS / "scene.png",))
+    assert answer.text == "有三个图形。"
+
+
+def test_without_a_picture_it_says_so(embedded_pipeline: Pipeline) -> None:
+    assert ask(embedded_pipeline, "How many shapes are there?").text.startswith("I see no picture")
+    assert "shapes" in ask(embedded_pipeline, "What can you do?").text
+
+
+def test_it_is_small() -> None:
+    sizes = [path.stat().st_size for path in resource("assets", "vita-tiny").rglob("*") if path.is_file()]
+    assert sum(sizes) <= 12_000_000
