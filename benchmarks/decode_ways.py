@@ -3,20 +3,22 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.shapes import Shape
 from vita_demo.engine import Watch, continued_events
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
+from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.transformers_bridge import to_transformers
 from vita_demo.model.vita import Decoder
+
+NATIVE, BASELINE = "native", "transformers, streamer"
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,30 @@ class Decoded:
 
     Attributes:
         token_ids: what was generated.
-        tpot_s: time per token after the first.
-        ttft_s: start of prefill to the first token.
+        times_s: when each token came, counted from the start of prefill.
     """
 
     token_ids: tuple[int, ...]
-    tpot_s: float
-    ttft_s: float
+    times_s: tuple[float, ...]
 
-    @classmethod
-    def at(cls, start: float, times: Sequence[float], token_ids: Sequence[int]) -> "Decoded":
-        """Derive the figures from the times at which tokens came."""
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        return cls(tuple(token_ids), sum(gaps) / len(gaps), times[0] - start)
+    @property
+    def tpot_s(self) -> float:
+        """Time per token after the first."""
+        return self.tpot_before(len(self.times_s), len(self.times_s) - 1)
+
+    def tpot_before(self, count: int, window: int) -> float:
+        """Time per token of the last ``window`` of the first ``count`` tokens."""
+        return (self.times_s[count - 1] - self.times_s[count - 1 - window]) / window
+
+    def equal_tokens(self, other: "Decoded") -> int:
+        """Count the tokens before the first difference."""
+        pairs = zip(self.token_ids, other.token_ids, strict=True)
+        return next((step for step, (ours, theirs) in enumerate(pairs) if ours != theirs), len(self.token_ids))
+
+
+def decoded(start: float, times: Sequence[float], token_ids: Sequence[int]) -> Decoded:
+    """Count the times from ``start``."""
+    return Decoded(tuple(token_ids), tuple(time_s - start for time_s in times))
 
 
 class Letters:
@@ -61,31 +74,33 @@ class Counting(GenerationCallback):
         self.count += 1
 
 
-def make_ways(shape: Shape, positions: int, tokens: int, callbacks: int = 3) -> dict[str, Callable[[], Decoded]]:
-    """Make the native loop and transformers' ``generate`` over one set of weights, without and with callbacks."""
-    model, prompt = shape.build(), shape.prompt(positions)
-    theirs = to_transformers(model)
-    options = GenerationOptions(max_new_tokens=tokens)
+Way = Callable[[Tensor, int], Decoded]
+"""Answers a prompt [1, S, D] with so many tokens."""
 
-    def native(count: int) -> Decoded:
+
+def make_ways(model: LanguageModel, callbacks: int = 3) -> dict[str, Way]:
+    """Make the native loop and transformers' ``generate`` over one set of weights, without and with callbacks."""
+    theirs = to_transformers(model)
+
+    def native(count: int, prompt: Tensor, tokens: int) -> Decoded:
         with torch.inference_mode():
-            decoder = Decoder(model, model.allocate_cache(positions + tokens))
+            decoder = Decoder(model, model.allocate_cache(prompt.shape[1] + tokens))
         recorder, start = RunRecorder(), time.perf_counter()
-        watch = Watch(recorder, [Counting() for _ in range(count)])
+        watch, options = Watch(recorder, [Counting() for _ in range(count)]), GenerationOptions(max_new_tokens=tokens)
         events = continued_events(decoder, Letters(), prompt, [], options, watch)
         seen = [event for event in events if isinstance(event, TokenEvent)]
-        return Decoded.at(start, [event.time_s for event in seen], [event.token_id for event in seen])
+        return decoded(start, [event.time_s for event in seen], [event.token_id for event in seen])
 
-    def generate(streamer: Any) -> Decoded:
-        start = time.perf_counter()
+    def generate(make_streamer: Callable[[], Any], prompt: Tensor, tokens: int) -> Decoded:
+        streamer, start = make_streamer(), time.perf_counter()
         run_generate(theirs, prompt, tokens, streamer)
-        return Decoded.at(start, streamer.times, streamer.token_ids)
+        return decoded(start, streamer.times, streamer.token_ids)
 
     return {
-        "native": lambda: native(0),
-        f"native, {callbacks} callbacks": lambda: native(callbacks),
-        "transformers, streamer": lambda: generate(_text_streamer()),
-        f"transformers, streamer, {callbacks} callbacks": lambda: generate(_callback_streamer(callbacks)),
+        NATIVE: partial(native, 0),
+        f"{NATIVE}, {callbacks} callbacks": partial(native, callbacks),
+        BASELINE: partial(generate, _text_streamer),
+        f"{BASELINE}, {callbacks} callbacks": partial(generate, partial(_callback_streamer, callbacks)),
     }
 
 

@@ -1,7 +1,9 @@
 """Language models of a chosen shape with random weights, made in place: no checkpoint, no download."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 import torch
@@ -42,6 +44,9 @@ class Shape:
     device: torch.device
     dtype: torch.dtype
     seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}, {str(self.dtype).removeprefix('torch.')} on {self.device}"
 
     def build(self) -> LanguageModel:
         """Make the model on its device and fill it in place: normal weights, norms of ones, small biases.
@@ -99,3 +104,41 @@ def explicit_shape(layers: int, width: int, heads: int, kv_heads: int, intermedi
         rms_norm_eps=1e-6,
         tie_word_embeddings=False,
     )
+
+
+def shape_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that choose a shape; see ``take_shape``."""
+    options = (
+        click.option("--shape", "name", type=click.Choice(SHAPES), help="A model's shape; or --layers and --width."),
+        click.option("--layers", type=int, help="Decoder layers."),
+        click.option("--width", type=int, help="Width of the model."),
+        click.option("--heads", default=0, help="Query heads; by default 32 wide each, or 16."),
+        click.option("--kv_heads", default=0, help="Key-value heads; by default a third or half of the heads."),
+        click.option("--intermediate", default=0, help="Width of the gated layer; by default 8/3 of the model's."),
+        click.option("--vocab", default=1017, show_default=True, help="Vocabulary size, where the shape has no name."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option("--dtype", default="float32", show_default=True, help="float32, float16 or bfloat16."),
+        click.option("--seed", default=0, show_default=True, help="Of the random weights."),
+        click.option("--threads", default=0, help="Threads; by default torch's choice."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def take_shape(flags: dict[str, Any]) -> Shape:
+    """Take the flags of ``shape_options`` out of ``flags``, and set the threads.
+
+    Raises:
+        click.UsageError: when neither a name nor numbers are given, or they make no model.
+    """
+    threads = flags.pop("threads")
+    if threads:
+        torch.set_num_threads(threads)
+    name, layers, width = flags.pop("name"), flags.pop("layers"), flags.pop("width")
+    sizes = [flags.pop(key) for key in ("heads", "kv_heads", "intermediate", "vocab")]
+    if not name and not (layers and width):
+        raise click.UsageError("give --shape, or --layers and --width")
+    config = read_shape(name) if name else explicit_shape(layers, width, *sizes)
+    place = torch.device(flags.pop("device")), getattr(torch, flags.pop("dtype"))
+    return Shape(name or f"{layers} × {width}", config, *place, flags.pop("seed"))
