@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.measuring import fast
 from vita_demo.generation.builtin_callbacks import (
     FileCallback,
     LoggingCallback,
@@ -71,11 +72,6 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
     if len(answers) != 1:
         raise SystemExit("callbacks changed the answer")
     return times
-
-
-def fast(values: list[float]) -> float:
-    """Return the 10th percentile: what else the machine does makes a run slower, never faster."""
-    return statistics.quantiles(values, n=10)[0]
 
 
 @click.command()

@@ -15,7 +15,7 @@ import sys
 
 import click
 
-from benchmarks.callbacks import fast
+from benchmarks.measuring import fast
 
 
 def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:

@@ -16,6 +16,7 @@ from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.model.language_model import KVCache
+from vita_demo.model.token_step import Buffers
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
@@ -187,17 +188,17 @@ def test_a_closed_stream_keeps_what_was_delivered(chat: Conversation, embedded_p
 def test_a_keyboard_interrupt_keeps_what_was_delivered(
     chat: Conversation, embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = type(embedded_pipeline.model.language_model.layers[0]).forward
+    attend = Buffers.attend
     calls: list[int] = []
 
-    def interrupted(*args: object) -> torch.Tensor:
+    def interrupted(*args: object) -> None:
         calls.append(1)
-        if len(calls) == 3 * 6 + 4:
+        if len(calls) == 2 * embedded_pipeline.model.config.text.num_hidden_layers + 4:
             raise KeyboardInterrupt
-        return forward(*args)
+        attend(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(type(embedded_pipeline.model.language_model.layers[0]), "forward", interrupted)
+        patch.setattr(Buffers, "attend", interrupted)
         ask(chat, "Hello?")
     assert len(chat.turns[0].token_ids) == 3
     ask(chat, "And now?")

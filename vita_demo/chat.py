@@ -247,7 +247,8 @@ def run_chat(flags: dict[str, Any], console: Console, make_options: Callable[[Se
 
     check_options(options)
     with console.stages() as stages:
-        pipeline = Pipeline.load(settings, device=flags["device"], dtype=flags["dtype"], progress=stages.loading)
+        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     conversation = Conversation(pipeline)
     conversation.restart(session.system, session.turns)
     reader = make_reader(console, {command.name: command.description for command in COMMANDS}, PATH_COMMANDS)

@@ -106,7 +106,8 @@ class Demo:
                 media.result()
             stages.loading(done, total)
 
-        return Pipeline.load(settings, device=self.flags["device"], dtype=self.flags["dtype"], progress=progress)
+        chosen = {name: self.flags[name] for name in ("device", "dtype", "threads")}
+        return Pipeline.load(settings, **chosen, progress=progress)
 
     def _tell(self, pipeline: "Pipeline", media: Media) -> None:
         """Say what of the media is used, and, if asked, what answers."""

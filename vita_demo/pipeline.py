@@ -30,6 +30,7 @@ from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import Prompt, build_prompt
 from vita_demo.request import Request
 from vita_demo.settings import Settings
+from vita_demo.threads import use_threads
 from vita_demo.tokenizer import VitaTokenizer
 
 
@@ -129,6 +130,7 @@ class Pipeline:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        threads: int | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Load a checkpoint.
@@ -137,11 +139,13 @@ class Pipeline:
             model: a folder, a hub id, "embedded", or settings that were read before.
             device: "auto", "cpu", "cuda" or "cuda:N".
             dtype: "auto", "float32", "float16" or "bfloat16".
+            threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
             progress: called with the bytes read so far and in all, from several threads.
 
         Raises:
-            VitaDemoError: when the checkpoint, the device or the dtype cannot be used.
+            VitaDemoError: when the checkpoint, the device, the dtype or the threads cannot be used.
         """
+        use_threads(threads)
         start = time.perf_counter()
         settings = model if isinstance(model, Settings) else Settings.read(model)
         where = resolve_device(device)

@@ -84,7 +84,8 @@ def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaToken
             embed = model.language_model.embed_tokens
             x = torch.cat([embed(torch.tensor(prefix)), tiles[row], embed(torch.tensor(question))])[None]
             decoder = model.decoder(x.shape[1] + len(answer))
-            logits = [decoder.prefill(x), *(decoder.step(torch.tensor([token_id])) for token_id in answer[:-1])]
+            steps = (decoder.step(torch.tensor([token_id])).clone() for token_id in answer[:-1])
+            logits = [decoder.prefill(x), *steps]
             alone.append(torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(answer), reduction="sum"))
     groups = grouped(packs)
     assert len(groups) > 1

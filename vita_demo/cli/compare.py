@@ -108,7 +108,8 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     from vita_demo.pipeline import Pipeline
 
     with console.stages() as stages:
-        pipeline = Pipeline.load(settings, device=flags["device"], dtype=flags["dtype"], progress=stages.loading)
+        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     runs = flags["runs"]
     with console.counting("comparing", len(modes) * (runs + 1)) as advance:
         return compare_modes(pipeline, request, seeded, modes=modes, runs=runs, progress=advance)

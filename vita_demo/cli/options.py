@@ -87,6 +87,7 @@ model_options = option_group(
     click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+    click.option("--threads", type=int, help="Threads that compute on the CPU; by default one a physical core."),
 )
 
 generation_options = option_group(

@@ -21,7 +21,7 @@ class Decoder(Protocol):
         """Read the prompt [1, S, D]; return the next token's logits [1, vocab_size]."""
 
     def step(self, token_id: Tensor) -> Tensor:
-        """Read one token [1]; return the next one's logits [1, vocab_size]."""
+        """Read one token [1]; return the next one's logits [1, vocab_size], valid until the next step."""
 
 
 def generate_tokens(
@@ -33,12 +33,14 @@ def generate_tokens(
     """
     count = options.max_new_tokens
     answer = torch.empty(1, count, dtype=torch.long, device=inputs_embeds.device)
+    token: Tensor | None = None
     for step in range(count):
         # Entered anew for each token: a generator must not leave its consumer in inference mode.
         with torch.inference_mode():
-            logits = decoder.prefill(inputs_embeds) if step == 0 else decoder.step(answer[0, step - 1 : step])
-            answer[:, step] = sampler(logits, answer[:, :step])
-            token_id = int(answer[0, step])
+            logits = decoder.prefill(inputs_embeds) if token is None else decoder.step(token)
+            token = sampler(logits, answer[:, :step])  # [1]
+            answer[:, step] = token
+            token_id = int(token)
             sampled = (
                 Sampled(token_id) if options.top_logprobs is None else judge(logits, token_id, options.top_logprobs)
             )

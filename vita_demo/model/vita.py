@@ -1,7 +1,6 @@
 """The whole model: encoders, projector and decoder, and how their outputs become one sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -15,15 +14,17 @@ from vita_demo.errors import InputError
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.language_model import KVCache, LanguageModel
+from vita_demo.model.token_step import TokenStep
 from vita_demo.model.vision_encoder import VisionEncoder
 
 
-@dataclass
 class Decoder:
     """One generation's hold on the language model: prefill once, then one step a token."""
 
-    language_model: LanguageModel
-    cache: KVCache
+    def __init__(self, language_model: LanguageModel, cache: KVCache) -> None:
+        self.language_model = language_model
+        self.cache = cache
+        self._token_step = TokenStep(language_model, cache) if TokenStep.serves(language_model) else None
 
     @torch.inference_mode()
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
@@ -31,9 +32,13 @@ class Decoder:
         logits: Tensor = self.language_model(inputs_embeds, self.cache)
         return logits
 
-    @torch.inference_mode()
     def step(self, token_id: Tensor) -> Tensor:
-        """Read one token [1]; return the next one's logits [1, vocab_size]."""
+        """Read one token [1]; return the next one's logits [1, vocab_size], valid until the next step.
+
+        To be called in inference mode, which costs too much to enter twice for each token.
+        """
+        if self._token_step is not None:
+            return self._token_step(token_id)
         embeds = self.language_model.embed_tokens(token_id)[None]  # [1, 1, D]
         logits: Tensor = self.language_model(embeds, self.cache)
         return logits

@@ -1,0 +1,82 @@
+"""How every benchmark measures: interleaved runs after a warm-up, the host beside the figures, one JSON last line."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def interleave(ways: Mapping[str, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[str, list[Result]]:
+    """Run all ways in turn, ``runs`` times after the warm-ups; what else the machine does then meets all alike."""
+    results: dict[str, list[Result]] = {name: [] for name in ways}
+    for number in range(warm_ups + runs):
+        for name, way in ways.items():
+            result = way()
+            if number >= warm_ups:
+                results[name].append(result)
+    return results
+
+
+def fast(values: Sequence[float]) -> float:
+    """Return the 10th percentile: what else the machine does makes a run slower, never faster."""
+    return statistics.quantiles(values, n=10, method="inclusive")[0] if len(values) > 1 else values[0]
+
+
+def summarize(values: Sequence[float]) -> dict[str, float]:
+    """Sum up the runs of one way."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "p10": fast(values)}
+
+
+def host(**more: Any) -> dict[str, Any]:
+    """Say what was measured on: processor or GPU, software, threads."""
+    import torch
+    import transformers
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": torch.get_num_threads(),
+        **more,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Show a table on stderr, the first column to the left and numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=True, width=110).print(table)
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print the one line that programs read."""
+    print(json.dumps(result))
+
+
+def milliseconds(seconds: float) -> str:
+    """Write seconds as milliseconds, with three digits that count."""
+    value = seconds * 1e3
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

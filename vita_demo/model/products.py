@@ -1,0 +1,51 @@
+"""Products of a weight matrix with one vector, on all cores of the CPU.
+
+``F.linear`` with one row runs on one thread in float32.  A matrix cut into equal stripes of rows is a batch of
+products, which run on all threads; nothing is copied, and each row's sum is the same to the last bit.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+Product = Callable[..., object]
+"""Writes ``addend + alpha · weight @ x`` into its output; takes ``alpha``, 1 unless given."""
+
+STRIPES = 8
+# Stripes of a height that is no multiple of the kernels' own would round some rows differently.
+_ROWS = 16
+# Below, waking the other threads takes longer than they save.
+_WORTH_STRIPES = 1 << 18
+
+
+def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
+    """Prepare ``addend + alpha · weight @ x`` for buffers that stay where they are.
+
+    Args:
+        weight: [N, K].
+        x: [K].
+        out: [N].
+        addend: [N]; may be ``out`` itself; None adds nothing.
+    """
+    rows, columns = weight.shape
+    beta, addend = (0, out) if addend is None else (1, addend)
+    if weight.dtype != torch.float32:
+        # With fewer bits only the product of matrices runs on all threads.
+        return partial(torch.addmm, addend[None], x[None], weight.t(), beta=beta, out=out[None])
+    striped = rows - rows % (STRIPES * _ROWS)
+    if not striped or rows * columns < _WORTH_STRIPES:
+        return partial(torch.addmv, addend, weight, x, beta=beta, out=out)
+    product = partial(
+        torch.baddbmm,
+        addend[:striped].view(STRIPES, 1, -1),  # [stripes, 1, N / stripes]
+        x.expand(STRIPES, 1, columns),  # [stripes, 1, K]
+        weight[:striped].view(STRIPES, -1, columns).mT,  # [stripes, K, N / stripes]
+        beta=beta,
+        out=out[:striped].view(STRIPES, 1, -1),  # [stripes, 1, N / stripes]
+    )
+    if striped == rows:
+        return product
+    rest = partial(torch.addmv, addend[striped:], weight[striped:], x, beta=beta, out=out[striped:])
+    return lambda alpha=1.0: (product(alpha=alpha), rest(alpha=alpha))
