@@ -146,7 +146,7 @@ def test_a_prompt_longer_than_the_context_is_refused(vita: Vita, tmp_path: Path,
     run = vita("--model_path", folder, *SCENE)
     assert "the model has 200: give fewer pictures" in run.error
     assert run.code == 2
-    long = vita("--model_path", folder, "--question", "long " * 26)
+    long = vita("--model_path", folder, "--question", "long " * 29)
     assert "trained with up to 150" in long.err
     assert long.code == 0
     assert "finished by length" in long.err

@@ -68,7 +68,8 @@ def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engin
         next((sound for sound in sounds if sound is not None), None),
     )
     count = len(turns[-1].token_ids)
-    options = GenerationOptions(max_new_tokens=count, min_new_tokens=count, engine=engine)
+    ended = turns[-1].token_ids[-1] in tokenizer.stop_ids
+    options = GenerationOptions(max_new_tokens=count, min_new_tokens=count - ended, engine=engine)
     return tuple(token.token_id for token in make_tokens(model, embeds, options, tokenizer.stop_ids))
 
 
@@ -120,7 +121,7 @@ def test_regenerate_reuses_all_but_the_last_position(chat: Conversation) -> None
     assert start.computed_positions == 1
     assert turn.token_ids == before.token_ids
     assert len(chat.turns) == 2
-    sampled = GenerationOptions(max_new_tokens=24, do_sample=True, seed=1)
+    sampled = GenerationOptions(max_new_tokens=24, do_sample=True, temperature=5.0, seed=1)
     assert [*chat.regenerate(sampled)][-1].token_ids != before.token_ids
 
 

@@ -33,7 +33,7 @@ class Recorder(GenerationCallback):
         self.calls.append("start")
         assert -200 in input_ids
         assert kwargs["prompt_positions"] > len(input_ids)
-        assert kwargs["max_new_tokens"] == 16
+        assert kwargs["max_new_tokens"] == 6
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         assert step == len(self.ids)
@@ -66,7 +66,7 @@ def plain(guide) -> torch.Tensor:
         num_beams=1,
         output_scores=False,
         return_dict_in_generate=False,
-        max_new_tokens=16,
+        max_new_tokens=6,
         use_cache=True,
         stopping_criteria=[],
         shared_v_pid_stride=None,
@@ -86,13 +86,13 @@ def test_the_inputs_are_the_originals(guide) -> None:
 
 def test_plain_generation_takes_the_originals_arguments(guide) -> None:
     ids = plain(guide)
-    assert ids.shape == (1, 16)
+    assert ids.shape == (1, 6)
     model, _, inputs = guide
-    output = model.generate(**inputs, max_new_tokens=16, return_dict_in_generate=True)
+    output = model.generate(**inputs, max_new_tokens=6, return_dict_in_generate=True)
     assert torch.equal(output.sequences, ids)
-    scored = model.generate(**inputs, max_new_tokens=16, return_dict_in_generate=True, output_scores=True)
+    scored = model.generate(**inputs, max_new_tokens=6, return_dict_in_generate=True, output_scores=True)
     assert torch.equal(scored.sequences, ids)
-    assert len(scored.scores) == 16
+    assert len(scored.scores) == 6
 
 
 def test_media_without_a_placeholder_are_ignored_as_in_the_original(guide) -> None:
@@ -105,28 +105,28 @@ def test_media_without_a_placeholder_are_ignored_as_in_the_original(guide) -> No
 
 def test_generate_with_streaming(guide, capsys: pytest.CaptureFixture[str]) -> None:
     model, tokenizer, inputs = guide
-    ids = generate_with_streaming(model, tokenizer, **inputs, max_new_tokens=16)
+    ids = generate_with_streaming(model, tokenizer, **inputs, max_new_tokens=6)
     assert torch.equal(ids, plain(guide))
-    assert "☜" + capsys.readouterr().out == tokenizer.decode(ids[0]) + "\n"
+    assert "☞" + capsys.readouterr().out == tokenizer.decode(ids[0]) + "\n"
 
 
 def test_generate_with_callbacks(guide) -> None:
     model, tokenizer, inputs = guide
     recorder, performance = Recorder(), PerformanceCallback()
-    callbacks = [recorder, LoggingCallback(tokenizer), ProgressCallback(max_tokens=16), performance]
-    ids = generate_with_callbacks(model, tokenizer, **inputs, callbacks=callbacks, max_new_tokens=16)
-    assert recorder.calls == ["start", *["token"] * 16, "end length"]
+    callbacks = [recorder, LoggingCallback(tokenizer), ProgressCallback(max_tokens=6), performance]
+    ids = generate_with_callbacks(model, tokenizer, **inputs, callbacks=callbacks, max_new_tokens=6)
+    assert recorder.calls == ["start", *["token"] * 6, "end length"]
     assert torch.equal(ids, plain(guide))
-    assert "☜" + recorder.text == tokenizer.decode(ids[0])
-    assert performance.stats.tokens == 16
+    assert "☞" + recorder.text == tokenizer.decode(ids[0])
+    assert performance.stats.tokens == 6
     assert performance.stats.decode_tps > 0
 
 
 def test_generate_with_iterator_streamer(guide) -> None:
     model, tokenizer, inputs = guide
-    texts = list(generate_with_iterator_streamer(model, tokenizer, **inputs, max_new_tokens=16))
+    texts = list(generate_with_iterator_streamer(model, tokenizer, **inputs, max_new_tokens=6))
     assert len(texts) > 4
-    assert "☜" + "".join(texts) == tokenizer.decode(plain(guide)[0])
+    assert "☞" + "".join(texts) == tokenizer.decode(plain(guide)[0])
 
 
 def test_the_wrapper_with_hooks(guide) -> None:
@@ -134,7 +134,7 @@ def test_the_wrapper_with_hooks(guide) -> None:
     wrapped, recorder = VITAModelWithCallbacks(model, tokenizer), Recorder()
     wrapped.add_callback(recorder)
     wrapped.add_callback(PerformanceCallback)
-    ids = wrapped.generate(inputs["input_ids"], images=inputs["images"], audios=inputs["audios"], max_new_tokens=16)
+    ids = wrapped.generate(inputs["input_ids"], images=inputs["images"], audios=inputs["audios"], max_new_tokens=6)
     assert torch.equal(ids, plain(guide))
     assert recorder.calls.count("start") == 1
     wrapped.remove_callback(PerformanceCallback)
@@ -145,11 +145,11 @@ def test_transformers_style_streamers_on_generate(guide, capsys: pytest.CaptureF
     from threading import Thread
 
     model, tokenizer, inputs = guide
-    ids = model.generate(**inputs, streamer=TextStreamer(tokenizer, skip_prompt=True), max_new_tokens=16)
+    ids = model.generate(**inputs, streamer=TextStreamer(tokenizer, skip_prompt=True), max_new_tokens=6)
     text = tokenizer.decode(ids[0])
     assert capsys.readouterr().out == text + "\n"
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=30)
-    thread = Thread(target=model.generate, kwargs={**inputs, "streamer": streamer, "max_new_tokens": 16})
+    thread = Thread(target=model.generate, kwargs={**inputs, "streamer": streamer, "max_new_tokens": 6})
     thread.start()
     assert "".join(streamer) == text
     thread.join()
@@ -163,6 +163,6 @@ def test_stopping_criteria_see_the_answer(guide) -> None:
         seen.append(input_ids.shape[1])
         return input_ids.shape[1] == 5
 
-    ids = model.generate(**inputs, stopping_criteria=[after_five], max_new_tokens=16)
+    ids = model.generate(**inputs, stopping_criteria=[after_five], max_new_tokens=6)
     assert ids.shape == (1, 5)
     assert seen == [1, 2, 3, 4, 5]

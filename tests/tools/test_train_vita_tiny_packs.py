@@ -68,6 +68,7 @@ def test_each_chain_is_the_prompt_that_the_demo_builds(tokenizer: VitaTokenizer,
         assert spelled_out(pack, prefix_ids(modality, tokenizer.encode), number) == expected
 
 
+@torch.inference_mode()
 def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaTokenizer, model: VitaModel) -> None:
     rng = np.random.default_rng(1)
     prefix = prefix_ids("image", tokenizer.encode)

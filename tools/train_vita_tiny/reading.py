@@ -76,7 +76,8 @@ def answer_loss(
         pieces.append(image_features.reshape(-1, width).float())
     for group in groups:
         owners = torch.from_numpy(group.owners).to(prefix.device) if tiles else None
-        blocks.append(_Block(*group.ids.shape, count + tiles, owners))
+        chains, length = group.ids.shape
+        blocks.append(_Block(chains, length, count + tiles, owners))
     answering = _embed(model, groups, audio_features)  # [tokens, D]
     x = _run_layers(model, blocks, torch.cat([*pieces, answering]))[-len(answering) :]  # [tokens, D]
     labels = torch.from_numpy(np.concatenate([group.labels.flatten() for group in groups])).to(prefix.device)
