@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tools.train_vita_tiny.batching import alike
 from tools.train_vita_tiny.clips import random_clip, scene_at
 from tools.train_vita_tiny.layout import TILE
 from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
@@ -137,13 +138,4 @@ def no_sight(modality: str = "text") -> Sight:
 
 def batches(sights: Sequence[Sight], size: int, rng: Random) -> Iterator[list[Sight]]:
     """Yield batches of sights with equally many tiles, in random order, for ever."""
-    groups: dict[tuple[str, int], list[Sight]] = {}
-    for sight in sights:
-        groups.setdefault((sight.modality, sight.count), []).append(sight)
-    while True:
-        whole = []
-        for group in groups.values():
-            order = rng.permutation(len(group))
-            whole += [[group[i] for i in order[start : start + size]] for start in range(0, len(group), size)]
-        for index in rng.permutation(len(whole)):
-            yield whole[index]
+    return alike(sights, lambda sight: (sight.modality, sight.count), size, rng)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.train_vita_tiny.asking import spoken_queries, word
+from tools.train_vita_tiny.batching import alike
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.side_talk import CHINESE, ENGLISH
 from tools.train_vita_tiny.sounds import add_room, noisy, random_noise_sound
@@ -62,16 +63,7 @@ class Archive:
 
     def batches(self, size: int, rng: Random) -> Iterator[list[Recording]]:
         """Yield batches of equally long recordings, in random order, for ever."""
-        groups: dict[int, list[Recording]] = {}
-        for recording in self.recordings:
-            groups.setdefault(recording.count, []).append(recording)
-        while True:
-            whole = []
-            for group in groups.values():
-                order = rng.permutation(len(group))
-                whole += [[group[i] for i in order[start : start + size]] for start in range(0, len(group), size)]
-            for index in rng.permutation(len(whole)):
-                yield whole[index]
+        return alike(self.recordings, lambda recording: recording.count, size, rng)
 
 
 def plan_recordings(rng: Random, english: int, chinese: int) -> list[tuple[Query | None, str]]:
