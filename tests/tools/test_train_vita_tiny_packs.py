@@ -7,7 +7,7 @@ import torch
 from tools.train_vita_tiny.album import Sight, no_sight
 from tools.train_vita_tiny.asking import ask, word
 from tools.train_vita_tiny.layout import fresh_model
-from tools.train_vita_tiny.packs import AUDIO_SLOT, NO_LABEL, Pack, Turn, grouped, prefix_ids
+from tools.train_vita_tiny.packs import NO_LABEL, Pack, Turn, grouped, prefix_ids
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
@@ -44,7 +44,7 @@ def typed_and_spoken() -> list[list[Turn]]:
 def spelled_out(pack: Pack, prefix: list[int], chain: int) -> list[int]:
     """Write one chain as the prompt would have it: one placeholder for a tile or a recording."""
     text = " ".join(map(str, [*prefix, *[IMAGE_TOKEN_ID] * pack.sight.count, *pack.chains[chain].ids]))
-    text = text.replace(" ".join([str(AUDIO_SLOT)] * HEARD), str(AUDIO_TOKEN_ID))
+    text = text.replace(" ".join([str(AUDIO_TOKEN_ID)] * HEARD), str(AUDIO_TOKEN_ID))
     return [int(part) for part in text.split()]
 
 
@@ -110,5 +110,5 @@ def test_groups_hold_every_chain_once(tokenizer: VitaTokenizer) -> None:
         label != NO_LABEL for pack in packs for chain in pack.chains for label in chain.labels
     )
     for group in groups:
-        assert len(group.recordings) * HEARD == (group.ids == AUDIO_SLOT).sum()
+        assert len(group.recordings) * HEARD == (group.ids == AUDIO_TOKEN_ID).sum()
         assert set(group.owners) == {0, 1, 2}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tools.train_vita_tiny.clips import ACTIONS, DIRECTIONS, Clip, frames, random_clip, scene_at, write_video
-from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_empty, random_outside
+from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
 from tools.train_vita_tiny.photographs import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS
 from tools.train_vita_tiny.scenes import KINDS, PLACES, SIZES, Scene, Shape, centre_of, draw, random_scene
 from vita_demo.preprocess.video import load_frames
@@ -177,10 +177,3 @@ def test_photographs_are_squares_of_the_size_asked_for() -> None:
     for family in ("photograph", "held-out photograph"):
         picture = random_outside(np.random.default_rng(1), 64, (family,))
         assert (picture.mode, picture.size) == ("RGB", (64, 64))
-
-
-def test_an_empty_ground_has_no_edges() -> None:
-    rng = np.random.default_rng(6)
-    for _ in range(20):
-        means = np.asarray(random_empty(rng), np.float32).reshape(8, 14, 8, 14, 3).mean(axis=(1, 3))
-        assert max(np.abs(np.diff(means, axis=0)).max(), np.abs(np.diff(means, axis=1)).max()) < 25

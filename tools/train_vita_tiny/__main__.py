@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from vita_demo.errors import VitaDemoError
+
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_OUT = ROOT / "assets" / "vita-tiny"
 
@@ -39,4 +41,7 @@ def evaluate(model_path: Path, count: int, seed: int, only: tuple[str, ...], mis
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VitaDemoError as error:
+        raise SystemExit(f"error: {error}") from None

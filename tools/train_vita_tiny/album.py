@@ -12,15 +12,16 @@ from PIL import Image
 
 from tools.train_vita_tiny.batching import alike
 from tools.train_vita_tiny.clips import random_clip, scene_at
-from tools.train_vita_tiny.layout import TILE
+from tools.train_vita_tiny.layout import RELEASED_SETTINGS, TILE
 from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
 from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, View
-from tools.train_vita_tiny.scenes import draw, random_scene
+from tools.train_vita_tiny.scenes import Scene, draw, random_scene
+from vita_demo.config import VisionConfig
 from vita_demo.preprocess.image import fit_frame, tile_image
 
 Random = np.random.Generator
 Tiles = NDArray[np.uint8]
-_MEAN_COLOUR = (123, 116, 103)
+_MEAN_COLOUR = VisionConfig.from_folder(RELEASED_SETTINGS / "InternViT-300M-448px").mean_colour
 _EMPTY_SHARE = 0.03
 
 
@@ -55,19 +56,20 @@ class Album:
         return cls(tuple(sights), np.load(folder / f"{name}.npy", mmap_mode="r"))
 
 
+def _some_scene(rng: Random) -> Scene:
+    scene = random_scene(rng)
+    return replace(scene, shapes=()) if rng.random() < _EMPTY_SHARE else scene
+
+
 def a_scene(rng: Random) -> tuple[View, str, Tiles]:
     """Draw a picture of one tile; a few are empty."""
-    scene = random_scene(rng)
-    if rng.random() < _EMPTY_SHARE:
-        scene = replace(scene, shapes=())
+    scene = _some_scene(rng)
     return scene, "image", np.asarray(draw(scene, TILE, TILE))[None]
 
 
 def a_large_scene(rng: Random) -> tuple[View, str, Tiles]:
     """Draw a picture of any size and shape, which is cut into 2 to 13 tiles."""
-    scene = random_scene(rng)
-    if rng.random() < _EMPTY_SHARE:
-        scene = replace(scene, shapes=())
+    scene = _some_scene(rng)
     long = int(rng.integers(170, 480))
     short = int(long * rng.choice([1.0, 0.75, 0.667, 0.5625, rng.uniform(0.5, 1.0)]))
     width, height = (long, short) if rng.random() < 0.75 else (short, long)

@@ -53,7 +53,7 @@ def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:
 
 def _query(intent: str, language: str, view: View, rng: Random) -> Query:
     noun, other, place = ANY, ANY, ""
-    if intent in ("colour_of",):
+    if intent == "colour_of":
         noun = Noun(kind=_noun(view, rng, 0.9).kind)
     elif intent == "kind_of":
         noun = Noun(colour=_noun(view, rng, 0.9).colour)

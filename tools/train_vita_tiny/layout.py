@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import yaml
 from tokenizers import models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 
 from vita_demo.config import VitaConfig
@@ -31,9 +33,10 @@ TEXT_SIZES = {
     "num_key_value_heads": 2, "max_window_layers": 6, "rope_theta": 10000.0, "tokenizer_model_max_length": 1024,
 }  # fmt: skip
 VISION_SIZES = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
+AUDIO_WIDTH = 128
 AUDIO_SIZES = {
-    "output-dim": 128, "attention-dim": 128, "input-dim": 128, "enc_out_dim": 128, "attention-heads": 4,
-    "linear-units": 512, "num-blocks": 4, "llm_embed_dim": TEXT_SIZES["hidden_size"],
+    "input-dim": AUDIO_WIDTH, "attention-dim": AUDIO_WIDTH, "output-dim": AUDIO_WIDTH, "attention-heads": 4,
+    "linear-units": 512, "num-blocks": 4,
 }  # fmt: skip
 
 
@@ -44,7 +47,7 @@ def write_tokenizer(folder: Path, corpus: Iterable[str]) -> int:
     """
     backend = byte_level_bpe(models.BPE(), {})
     trainer = trainers.BpeTrainer(
-        vocab_size=MERGED_VOCAB_SIZE, initial_alphabet=byte_alphabet(), show_progress=False, min_frequency=2
+        vocab_size=MERGED_VOCAB_SIZE, initial_alphabet=ByteLevel.alphabet(), show_progress=False, min_frequency=2
     )
     pieces = (piece for text in corpus for piece in _HAN.split(text) if piece)
     backend.train_from_iterator(pieces, trainer)
@@ -59,12 +62,6 @@ def write_tokenizer(folder: Path, corpus: Iterable[str]) -> int:
                 "added_tokens_decoder": added}  # fmt: skip
     write_json(folder / "tokenizer_config.json", settings)
     return size + len(added)
-
-
-def byte_alphabet() -> list[str]:
-    """Characters that stand for the 256 bytes in a byte-level vocabulary: printable ones for themselves."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(code) for code in (*printable, *(256 + number for number in range(256 - len(printable))))]
 
 
 def write_settings(folder: Path, vocab_size: int, cmvn: dict[str, object]) -> None:
@@ -89,13 +86,14 @@ def write_settings(folder: Path, vocab_size: int, cmvn: dict[str, object]) -> No
     pixels = json.loads((vision / "preprocessor_config.json").read_text())
     write_json(vision / "preprocessor_config.json", {**pixels, "crop_size": TILE, "size": TILE})
     write_json(audio / "global_cmvn", cmvn)
-    lines = []
-    for line in (audio / "train.yaml").read_text().splitlines():
-        key = line.partition(":")[0].strip().removeprefix("transformer-").removeprefix("encoder-")
-        key = key.removeprefix("subsampling-")
-        inherited = key == "input-dim" and "transformer" not in line
-        lines.append(f"{line.partition(':')[0]}: {AUDIO_SIZES[key]}" if key in AUDIO_SIZES and not inherited else line)
-    (audio / "train.yaml").write_text("\n".join(lines).replace("dither: 1.0", "dither: 0.0") + "\n")
+    train = yaml.safe_load((audio / "train.yaml").read_text())
+    train["dataset_conf"]["fbank_conf"]["dither"] = 0.0
+    encoder = train["encoder_conf"]
+    encoder["overview_conf"]["encoder-output-dim"] = AUDIO_WIDTH
+    encoder["para_conf"]["subsampling"]["subsampling-output-dim"] = AUDIO_WIDTH
+    encoder["para_conf"]["transformer"].update({f"transformer-{key}": size for key, size in AUDIO_SIZES.items()})
+    train["model_conf"].update(enc_out_dim=AUDIO_WIDTH, llm_embed_dim=TEXT_SIZES["hidden_size"])
+    (audio / "train.yaml").write_text(yaml.safe_dump(train))
 
 
 def write_json(path: Path, content: object) -> None:

@@ -11,8 +11,9 @@ from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import Scene, random_scene
 from tools.train_vita_tiny.voices import is_chinese
 from vita_demo.prompt import system_prompts
+from vita_demo.state import STATE_TOKENS
 
-TEXT, SPEECH, NOISE = "☜", "☞", "☟"
+TEXT, SPEECH, NOISE = STATE_TOKENS
 _SPOKEN_SHARE = 0.35
 _NOISE_SHARE = 0.04
 _CONVERSATION_SHARE = 0.12

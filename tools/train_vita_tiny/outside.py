@@ -1,4 +1,4 @@
-"""Pictures that are no scenes of shapes: noise, patterns, text, charts, drawings, photographs; and empty grounds."""
+"""Pictures that are no scenes of shapes: noise, patterns, text, charts, drawings, photographs."""
 
 import math
 from collections.abc import Callable
@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tools.train_vita_tiny.grounds import textured_canvas
 from tools.train_vita_tiny.photographs import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS, random_crop
-from tools.train_vita_tiny.scenes import Scene, develop, draw, random_ground
+from tools.train_vita_tiny.scenes import develop
 
 Rgb = tuple[int, int, int]
 
@@ -28,21 +27,13 @@ def random_outside(rng: np.random.Generator, size: int = 112, families: tuple[st
     Without ``families`` it is one of ``FAMILIES``; a family that is named twice comes twice as often.
 
     Raises:
-        FileNotFoundError: when a photograph is drawn and scikit-image, which ships them, is not installed.
+        VitaDemoError: when a photograph is drawn and scikit-image, which ships them, is not installed.
     """
     families = FAMILIES if families is None else families
     image = _PAINTERS[families[int(rng.integers(len(families)))]](rng, size)
     if rng.random() < 0.5:
         return image
     return develop(np.asarray(image, np.float32), int(rng.integers(2**31)))
-
-
-def random_empty(rng: np.random.Generator, size: int = 112) -> Image.Image:
-    """Draw a ground without shapes: half of the time one that scenes have, else one of any colour."""
-    seed = int(rng.integers(2**31))
-    if rng.random() < 0.5:
-        return draw(Scene((), random_ground(rng), seed), size, size)
-    return develop(textured_canvas(rng, rng.uniform(5, 250, 3).astype(np.float32), size, size), seed)
 
 
 def _white_noise(rng: np.random.Generator, size: int) -> Image.Image:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tools.train_vita_tiny.album import Sight
 from tools.train_vita_tiny.recordings import Recording
 from vita_demo.config import AudioConfig
+from vita_demo.markers import AUDIO_TOKEN_ID
 from vita_demo.prompt import build_prompt
 
 Encode = Callable[[str], list[int]]
-AUDIO_SLOT, NO_LABEL = -500, -100
-POSITIONS_PER_TILE = 16
+NO_LABEL = -100
 _LENGTH_STEP = 8
 _END = "<|im_end|>"
 _OPEN, _ANSWER = "\n<|im_start|>user\n", f"{_END}\n<|im_start|>assistant\n"
@@ -65,7 +65,7 @@ def _question_ids(question: str | Recording, head: str, encode: Encode) -> list[
     """Return the ids from a question to the beginning of its answer, with a slot for each position of a recording."""
     if isinstance(question, str):
         return encode(head + question + _ANSWER)
-    slots = [AUDIO_SLOT] * AudioConfig.positions(question.count)
+    slots = [AUDIO_TOKEN_ID] * AudioConfig.positions(question.count)
     return [*(encode(head) if head else []), *slots, *encode(_ANSWER)]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vita_demo.errors import VitaDemoError
+
 # All are public domain or CC0, as scikit-image's skimage/data/_fetchers.py says of each.
 PHOTOGRAPHS = (
     "astronaut.png",  # public domain, NASA
@@ -46,10 +48,10 @@ def _load(name: str) -> Image.Image:
     """Read a photograph, half its size when it is large.
 
     Raises:
-        FileNotFoundError: when scikit-image is not installed.
+        VitaDemoError: when scikit-image is not installed.
     """
     package = importlib.util.find_spec("skimage")
     if package is None or not package.submodule_search_locations:
-        raise FileNotFoundError("photographs come with scikit-image, which is missing; run: pip install scikit-image")
+        raise VitaDemoError("photographs come with scikit-image, which is missing; run: pip install scikit-image")
     image = Image.open(Path(package.submodule_search_locations[0]) / "data" / name).convert("RGB")
     return image.reduce(max(1, min(image.size) // 250))

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tools.train_vita_tiny.packs import AUDIO_SLOT, NO_LABEL, Group
+from tools.train_vita_tiny.packs import NO_LABEL, Group
+from vita_demo.markers import AUDIO_TOKEN_ID
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
 
@@ -92,7 +93,7 @@ def _embed(model: LanguageModel, groups: Sequence[Group], sounds: Tensor | None)
     ids = ids.to(model.norm.weight.device)  # [tokens]
     x: Tensor = model.embed_tokens(ids.clamp(min=0))  # [tokens, D]
     if sounds is not None:
-        x = x.index_copy(0, (ids == AUDIO_SLOT).nonzero().squeeze(1), sounds.to(x.dtype))
+        x = x.index_copy(0, (ids == AUDIO_TOKEN_ID).nonzero().squeeze(1), sounds.to(x.dtype))
     return x
 
 
