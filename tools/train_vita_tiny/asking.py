@@ -4,22 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.train_vita_tiny import side_talk
 from tools.train_vita_tiny.clips import Clip
 from tools.train_vita_tiny.queries import ANY, PICTURE, SAY, SMALL_TALK, VIDEO, Noun, Query, View, actor, everything
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene
+from tools.train_vita_tiny.side_talk import REMARKS
 from tools.train_vita_tiny.wordings import BEFORE, WORDINGS, wordings
 from tools.train_vita_tiny.words import CHINESE, article, in_place
 
 Random = np.random.Generator
 _CHINESE_SHARE = 0.2
 _LONGER_SHARE = 0.3
-SIDE_TALK = {"en": side_talk.ENGLISH, "zh": side_talk.CHINESE}
 _SMALL_TALK_SHARE = 0.05
 # How often each intent is asked about a picture, and about a video.
 _PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
-    "describe": 4.0, "kinds": 2.0, "count": 1.5, "colour_of": 2.0, "where": 1.5, "is_there": 2.0, "at": 1.5,
-    "bigger": 1.5, "biggest": 0.5, "smallest": 0.5, "background": 0.7, "size_of": 0.7, "happens": 0.3, "changed": 0.1,
+    "describe": 3.0, "kinds": 2.0, "count": 1.2, "count_noun": 1.5, "colour_of": 2.0, "kind_of": 1.5, "where": 2.5,
+    "is_there": 2.5, "at": 2.0, "bigger": 2.0, "size_of": 1.5, "background": 0.7, "happens": 0.3, "changed": 0.1,
 }  # fmt: skip
 _VIDEO_WEIGHTS = {
     "describe_video": 2.0, "happens": 2.5, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 0.8,
@@ -118,7 +117,7 @@ def word(query: Query, rng: Random, held_out: bool = False) -> str:
     if held_out:
         return text.format(**_fields(query))
     if query.intent == "off_topic" and rng.random() < 0.5:
-        text = choose(rng, SIDE_TALK[query.language])
+        text = REMARKS[query.language](rng)
     elif rng.random() < _LONGER_SHARE:
         text = _longer(text, query, rng)
     before = choose(rng, BEFORE) if query.language == "en" else ""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tools.train_vita_tiny.asking import spoken_queries, word
 from tools.train_vita_tiny.batching import alike
 from tools.train_vita_tiny.queries import Query
-from tools.train_vita_tiny.side_talk import CHINESE, ENGLISH
+from tools.train_vita_tiny.side_talk import REMARKS
 from tools.train_vita_tiny.sounds import add_room, noisy, random_noise_sound
 from tools.train_vita_tiny.voices import TRAINING_SPEAKERS, Samples, is_chinese, phonemes, random_voice, speak_many
 from vita_demo.config import AudioConfig
@@ -23,6 +23,7 @@ Random = np.random.Generator
 FRAME_STEP = 48
 FRAME_SHIFT = 160
 _NOISY_SHARE = 0.15
+_REMARKS = 0.2  # of the number of questions
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,7 @@ def plan_recordings(rng: Random, english: int, chinese: int) -> list[tuple[Query
         plan += [
             (query, word(query, rng)) for query, repeat in zip(queries, repeats, strict=True) for _ in range(repeat)
         ]
-    for sentences, count in ((ENGLISH, english // 20), (CHINESE, chinese // 20)):
-        plan += [(None, sentences[rng.integers(len(sentences))]) for _ in range(count)]
+        plan += [(None, REMARKS[language](rng)) for _ in range(int(_REMARKS * count))]
     return plan
 
 

@@ -1,5 +1,52 @@
 """Speech that is not addressed to the model: what people say to one another while it listens."""
 
+import numpy as np
+
+_WHO = (
+    "I", "we", "they", "you", "my mother", "his sister", "the neighbours", "our teacher", "the children", "her boss",
+    "Peter", "Anna", "the old man", "my friends", "the driver", "somebody", "nobody", "the girl next door", "grandpa",
+)  # fmt: skip
+_DID = (
+    "bought a new car", "forgot the keys", "will come to dinner", "lost the ticket", "cooked some rice",
+    "wanted to go home", "found a wallet", "broke the window", "must call the bank", "should wait for the bus",
+    "went to the theatre", "has never been to Rome", "painted the kitchen", "wrote a long letter",
+    "could hear the rain", "left the party", "sold the farm", "cannot find the glasses", "stayed in bed",
+    "ran all the way", "missed the last train", "took the wrong road", "needs a holiday", "did not like the film",
+    "dropped the plates", "is looking for a job", "played cards with us", "carried the box upstairs",
+    "fell asleep on the sofa", "paid for the tickets", "washed the dishes", "heard a loud noise", "got up very late",
+    "ate all the cake",
+)  # fmt: skip
+_WHEN = (
+    "", "", "", "yesterday", "last night", "this afternoon", "before breakfast", "after the match", "on Monday",
+    "again", "in the spring", "because it was cold", "with the others", "two years ago", "when you were away",
+    "at the weekend", "and then went to bed", "but it was too late", "for the first time", "as usual",
+    "without telling me",
+)  # fmt: skip
+_CHINESE_WHO = ("我", "我们", "他", "她", "他们", "妈妈", "老师", "小王", "邻居", "爷爷", "我朋友", "大家")
+_CHINESE_WHEN = ("", "", "昨天", "今天早上", "下个星期", "晚上", "刚才", "周末", "去年", "已经", "明天")
+_CHINESE_DID = (
+    "买了一辆新车", "去了超市", "在家里睡觉", "要坐火车", "忘了带钥匙", "吃了一碗面", "给我打了电话", "想去游泳",
+    "看了一场电影", "没有赶上车", "打扫了房间", "喝了两杯咖啡", "在公园跑步", "搬到了上海", "丢了钱包", "做了很多菜",
+    "迟到了十分钟", "学会了开车", "修好了电脑", "带孩子去医院",
+)  # fmt: skip
+
+
+def english_remark(rng: np.random.Generator) -> str:
+    """Draw an English sentence: one of those below, or one put together."""
+    if rng.random() < 0.3:
+        return ENGLISH[rng.integers(len(ENGLISH))]
+    return " ".join(filter(None, (part[rng.integers(len(part))] for part in (_WHO, _DID, _WHEN))))
+
+
+def chinese_remark(rng: np.random.Generator) -> str:
+    """Draw a Chinese sentence: one of those below, or one put together."""
+    if rng.random() < 0.3:
+        return CHINESE[rng.integers(len(CHINESE))]
+    return "".join(part[rng.integers(len(part))] for part in (_CHINESE_WHO, _CHINESE_WHEN, _CHINESE_DID))
+
+
+REMARKS = {"en": english_remark, "zh": chinese_remark}
+
 ENGLISH = (
     "we should leave before it rains",
     "did you remember to lock the back door",

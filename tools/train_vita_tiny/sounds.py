@@ -194,6 +194,45 @@ def _chirps(count: int, rng: np.random.Generator) -> Floats:
     return np.resize(np.concatenate([once, gap]), count) + 1e-3 * rng.standard_normal(count)
 
 
+def _beeps(count: int, rng: np.random.Generator) -> Floats:
+    """Telephones and machines: one or two steady tones, on and off."""
+    pair = _tone(float(rng.uniform(350, 2500)), count, rng, 2) + rng.integers(2) * _tone(
+        float(rng.uniform(350, 2500)), count, rng, 1
+    )
+    period_s, share = rng.uniform(0.1, 1.2), rng.uniform(0.2, 0.8)
+    on = np.arange(count) / SAMPLE_RATE_HZ % period_s < share * period_s  # [n]
+    return pair * on + 1e-3 * rng.standard_normal(count)
+
+
+def _buzz(count: int, rng: np.random.Generator) -> Floats:
+    """Insects and motors: many harmonics of a wandering pitch, coloured by one resonance that stays where it is."""
+    pitch_hz = float(rng.uniform(45, 400)) * (0.9 + 0.2 * _slow(count, rng, float(rng.uniform(0.5, 6))))  # [n]
+    middle_hz, width_hz = rng.uniform(200, 3000), rng.uniform(100, 1500)
+    sound = _tone(pitch_hz, count, rng, 16)
+    return _filtered(sound, lambda hz: 0.05 + np.exp(-(((hz - middle_hz) / width_hz) ** 2)))
+
+
+def _rain(count: int, rng: np.random.Generator) -> Floats:
+    """Rain, fire and paper: very many short clicks, coloured."""
+    clicks = rng.standard_normal(count) * (rng.random(count) < 10 ** rng.uniform(-3.5, -1.5))
+    middle_hz = rng.uniform(500, 5000)
+    return _filtered(clicks, lambda hz: 1 / (1 + ((hz - middle_hz) / 1500) ** 2)) + 1e-3 * rng.standard_normal(count)
+
+
+def _warble(count: int, rng: np.random.Generator) -> Floats:
+    """Birds and whistling: a tone whose pitch and loudness wander quickly."""
+    turns = float(rng.uniform(3, 25))
+    pitch_hz = rng.uniform(500, 2500) * (1 + rng.uniform(0.1, 0.8) * _slow(count, rng, turns))  # [n]
+    return _tone(pitch_hz, count, rng, int(rng.integers(1, 4))) * _slow(count, rng, turns / 2) ** 2
+
+
+def _mixture(count: int, rng: np.random.Generator) -> Floats:
+    """Two of the others at once."""
+    makers = [maker for name, maker in _MAKERS.items() if name in FAMILIES and name not in ("mixture", "babble")]
+    first, second = (makers[int(i)](count, rng) for i in rng.integers(len(makers), size=2))
+    return first / _rms(first) + rng.uniform(0.2, 1.0) * second / _rms(second)
+
+
 def _babble(count: int, rng: np.random.Generator, babble: Sequence[Samples]) -> Floats:
     if not babble:
         return _pink(count, rng)
@@ -219,6 +258,11 @@ _MAKERS: dict[str, Callable[[int, np.random.Generator], Floats]] = {
     "chords": _chords,
     "siren": _siren,
     "near silence": _pink,
+    "beeps": _beeps,
+    "buzz": _buzz,
+    "rain": _rain,
+    "warble": _warble,
+    "mixture": _mixture,
     "engine": _engine,
     "chirps": _chirps,
 }

@@ -131,6 +131,14 @@ ENGLISH: Mapping[str, tuple[str, ...]] = {
         "Write a program that sorts a list.", "Who is the president?", "How do I cook rice?", "What should I eat?",
         "Where is the nearest station?", "Explain gravity.", "Can you book a flight for me?", "How far is the moon?",
         "When does the shop open?", "Play some music.", "What is the meaning of life?", "Read me the news.",
+        "What is the capital of Japan?", "How do I fix a bicycle?", "Tell me a riddle.", "Who won the election?",
+        "What is the tallest mountain?", "How do I make pancakes?", "Can you call my mother?", "Set a timer.",
+        "Who painted the Mona Lisa?", "What is the best film of all time?", "Which team plays tonight?",
+        "How many people live in London?", "Give me a recipe for soup.", "What is seven times eight?",
+        "Tell me something about history.", "How does a car work?", "What does this word mean?",
+        "When was the war over?", "Wake me up at seven.", "Where do penguins live?", "What day is it today?",
+        "Why do cats purr?", "Sing me a song about love.", "How tall is the tower?", "Who invented the telephone?",
+        "What is the largest country?", "Tell me about the weather tomorrow.", "How do I learn French?",
         "~How do I bake bread?", "~What is the capital of Spain?", "~Tell me a story.", "~Who won the game?",
     ),
 }  # fmt: skip
@@ -184,7 +192,9 @@ CHINESE: Mapping[str, tuple[str, ...]] = {
     "off_topic": (
         "今天天气怎么样？", "讲个笑话。", "法国的首都是哪里？", "现在几点？", "唱一首歌。", "写一首诗。",
         "一加一等于几？",
-        "怎么做饭？", "你喜欢音乐吗？", "附近有车站吗？", "~给我讲个故事。", "~西班牙的首都是哪里？",
+        "怎么做饭？", "你喜欢音乐吗？", "附近有车站吗？", "日本的首都是哪里？", "明天会下雨吗？", "给我唱首歌。",
+        "谁是总统？", "月亮有多远？", "帮我订一张票。", "怎么学英语？", "讲一个历史故事。", "三乘以四等于几？",
+        "今天星期几？", "给我读新闻。", "最高的山是哪座？", "~给我讲个故事。", "~西班牙的首都是哪里？",
     ),
 }  # fmt: skip
 BEFORE = ("", "", "", "", "", "", "Vita, ", "Hey Vita, ", "Please tell me: ", "Okay, ", "So, ")
