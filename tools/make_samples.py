@@ -53,7 +53,7 @@ def write_sound(path: Path, samples: Samples) -> None:
 def main() -> None:
     """Write everything."""
     draw(replace(sample_scene(), seed=7), 640, 480).save(ASSETS / "scene.png", optimize=True)
-    write_video(sample_clip(), ASSETS / "moving.mp4", size=(320, 240))
+    write_video(sample_clip(), ASSETS / "moving.mp4", size=(256, 256))
     spoken = np.pad(speak(QUESTION, VOICE), 4000)
     rng = np.random.default_rng(3)
     write_sound(ASSETS / "question.wav", spoken)

@@ -44,7 +44,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Album:
-    """Sights and their tiles [N, 112, 112, 3]."""
+    """Sights and their tiles [N, 120, 120, 3]."""
 
     sights: tuple[Sight, ...]
     tiles: Tiles
@@ -77,16 +77,12 @@ def a_large_scene(rng: Random) -> tuple[View, str, Tiles]:
 
 
 def a_clip(rng: Random) -> tuple[View, str, Tiles]:
-    """Draw a clip as 4 to 8 frames, rarely more; some are wider than high and padded."""
+    """Draw a clip as 4 to 8 frames, rarely more."""
     clip = random_clip(rng)
     count = int(rng.integers(4, 9)) if rng.random() < 0.93 else int(rng.integers(9, 17))
-    last = rng.uniform(max(0.8, min(clip.ends + 0.02, 1.0)), 1.0)
-    wide = rng.random() < 0.2
-    size = (TILE * 4 // 3, TILE) if wide else (TILE, TILE)
-    images = [
-        draw(scene_at(clip, float(time)), *size, number) for number, time in enumerate(np.linspace(0, last, count))
-    ]
-    return clip, "video", np.stack([fit_frame(image, TILE, _MEAN_COLOUR) for image in images])
+    times = np.linspace(0, rng.uniform(max(0.8, min(clip.ends + 0.02, 1.0)), 1.0), count)
+    images = [np.asarray(draw(scene_at(clip, float(at)), TILE, TILE, number)) for number, at in enumerate(times)]
+    return clip, "video", np.stack(images)
 
 
 def an_outside(rng: Random, held_out: bool = False) -> tuple[View, str, Tiles]:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.train_vita_tiny.calming import calm
 from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.optimizers import Optimizers
@@ -137,8 +138,10 @@ def teach_adapter(
         frames = torch.from_numpy(np.stack([encoded.hear(recording, rng) for recording in batch]).astype(np.float32))
         optimizers.prepare(step)
         with half_precision():
-            loss, share = scribe(adapter(frames.to(DEVICE)), [recording.phonemes for recording in batch])
+            positions = adapter(frames.to(DEVICE))  # [N, T/8, D]
+            loss, share = scribe(positions, [recording.phonemes for recording in batch])
         torch.autograd.backward(loss)
         optimizers.learn()
         if step % 100 == 0 or step == schedule.steps - 1:
             say(f"adapter {step} loss {loss.item():.3f} phonemes right {share:.3f}")
+    calm(adapter.project, positions)

@@ -26,13 +26,19 @@ QWEN_SPECIAL = (
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 MERGED_VOCAB_SIZE = 1280
-TILE = 112
+TILE = 120
 _HAN = re.compile("([\u4e00-\u9fff])")
 TEXT_SIZES = {
     "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "max_window_layers": 6, "rope_theta": 10000.0, "tokenizer_model_max_length": 1024,
+    "num_key_value_heads": 3, "max_window_layers": 6, "tokenizer_model_max_length": 1024,
 }  # fmt: skip
-VISION_SIZES = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
+VISION_SIZES = {
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "patch_size": 20,
+}
 AUDIO_WIDTH = 128
 AUDIO_SIZES = {
     "input-dim": AUDIO_WIDTH, "attention-dim": AUDIO_WIDTH, "output-dim": AUDIO_WIDTH, "attention-heads": 4,
