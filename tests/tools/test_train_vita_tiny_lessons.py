@@ -9,14 +9,16 @@ import torch
 
 from tools.train_vita_tiny.album import MAKERS, Album, batches, draw_album
 from tools.train_vita_tiny.asking import spoken_queries
+from tools.train_vita_tiny.build import SCHOOL
 from tools.train_vita_tiny.compute import half_precision
 from tools.train_vita_tiny.encoded import Encoded, write_encoded
 from tools.train_vita_tiny.hearing import encode_frames, teach_adapter, teach_hearing
 from tools.train_vita_tiny.layout import fresh_model
 from tools.train_vita_tiny.recordings import Archive, Recording
+from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES
 from tools.train_vita_tiny.schedule import Schedule
-from tools.train_vita_tiny.school import SHARES, Materials, School, attend_school
-from tools.train_vita_tiny.sight import patch_labels, teach_sight
+from tools.train_vita_tiny.school import Course, Materials, Pupil, School, attend_school
+from tools.train_vita_tiny.sight import PlaceTeacher, place_labels, teach_sight
 from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource
 from vita_demo.tokenizer import VitaTokenizer
@@ -73,20 +75,27 @@ def test_the_same_seed_draws_the_same_album(albums: dict[str, Album], tmp_path: 
         assert len({sight.count for sight in batch}) == 1
 
 
-def test_patches_are_labelled_where_shapes_are(albums: dict[str, Album]) -> None:
+def test_places_are_labelled_with_their_shapes(albums: dict[str, Album]) -> None:
     for sight in albums["scenes"].sights:
-        labels = patch_labels(sight.view)
-        assert labels[:, 4].sum() == len(sight.view.shapes)
+        labels = place_labels(sight.view)
+        assert (labels[:, 0] < len(KINDS)).sum() == len(sight.view.shapes)
         for shape in sight.view.shapes:
-            row = labels[int(shape.y * 8) * 8 + int(shape.x * 8)]
-            assert row[0] < 6
-            assert row[4] == 1
-    assert (patch_labels(None)[:, 0] == 6).all()
+            kind, colour, size, _, place = labels[PLACES.index(shape.place)]
+            assert (KINDS[kind], COLOURS[colour], SIZES[size], PLACES[place]) == (
+                shape.kind, shape.colour, shape.size, shape.place,
+            )  # fmt: skip
+    assert (place_labels(None)[:, 0] == len(KINDS)).all()
+
+
+def test_a_tile_has_one_position_for_each_place(model: VitaModel, albums: dict[str, Album]) -> None:
+    tiles = model.vision_encoder.normalize(torch.from_numpy(np.array(albums["scenes"].tiles[:2])))
+    with torch.inference_mode():
+        assert model.vision_encoder(tiles).shape[1] == len(PLACES)
 
 
 def test_eyes_and_ears_learn(model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path) -> None:
     before = copy_of(model)
-    teach_sight(model, [albums["scenes"]], np.random.default_rng(1), SHORT, nothing)
+    teach_sight(model, PlaceTeacher(192), [albums["scenes"]], np.random.default_rng(1), SHORT, nothing)
     teach_hearing(model.audio_encoder, archive, np.random.default_rng(1), SHORT, nothing)
     assert changed(model, before, "vision_encoder.")
     assert changed(model, before, "projector.")
@@ -115,12 +124,12 @@ def test_everything_learns_together(
 ) -> None:
     write_encoded(tmp_path, archive, 1, lambda banks, _: np.zeros((len(banks), 23, 128), np.float16))
     tokenizer = VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
-    school = School(model, tokenizer, Materials(albums, Encoded.open(tmp_path, archive)), 1)
+    school = School(Pupil(model, PlaceTeacher(192)), tokenizer, Materials(albums, Encoded.open(tmp_path, archive)), 1)
     with half_precision():
-        losses = {kind: school.loss(kind, 2)[0].item() for kind in SHARES}
+        losses = {kind: school.loss(kind, 2)[0].item() for kind in SCHOOL.shares}
     assert all(np.isfinite(list(losses.values())))
     before, kept = copy_of(model), []
-    attend_school(school, SHORT, 1, nothing, lambda: kept.append(1))
+    attend_school(school, Course(SHORT, SCHOOL.shares), 1, nothing, lambda: kept.append(1))
     assert kept == [1]
     for part in ("vision_encoder.", "projector.", "language_model.layers.", "lm_head"):
         assert changed(model, before, part), part

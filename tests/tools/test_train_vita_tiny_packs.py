@@ -6,12 +6,14 @@ import torch
 
 from tools.train_vita_tiny.album import Sight, no_sight
 from tools.train_vita_tiny.asking import ask, word
+from tools.train_vita_tiny.calming import calm
 from tools.train_vita_tiny.layout import fresh_model
-from tools.train_vita_tiny.packs import NO_LABEL, Pack, Turn, grouped, prefix_ids
+from tools.train_vita_tiny.lessons import places_asked
+from tools.train_vita_tiny.packs import NO_LABEL, Chain, Pack, Turn, grouped, prefix_ids
 from tools.train_vita_tiny.queries import Query
-from tools.train_vita_tiny.reading import answer_loss
+from tools.train_vita_tiny.reading import answer_loss, pointing_loss
 from tools.train_vita_tiny.recordings import Recording
-from tools.train_vita_tiny.scenes import random_scene
+from tools.train_vita_tiny.scenes import PLACES, random_scene
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
@@ -112,3 +114,45 @@ def test_groups_hold_every_chain_once(tokenizer: VitaTokenizer) -> None:
     for group in groups:
         assert len(group.recordings) * HEARD == (group.ids == AUDIO_TOKEN_ID).sum()
         assert set(group.owners) == {0, 1, 2}
+
+
+def test_an_answer_points_to_the_places_that_it_is_about() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        scene = random_scene(rng)
+        sight = Sight(scene, "image", 0, 1)
+        query = ask(scene, rng, ("where", "is_there", "at", "count_noun", "describe"))
+        places = {PLACES[number] for number in places_asked(query, sight)}
+        if query.intent == "describe":
+            assert not places
+        elif query.intent == "at":
+            assert places == {query.place}
+        else:
+            assert places == {shape.place for shape in scene.shapes if query.noun.fits(shape)}
+
+
+def test_places_are_pointed_at_while_answering(tokenizer: VitaTokenizer) -> None:
+    chain = Chain.of([Turn("Where?", "☜There.", (0, 3))], True, tokenizer.encode)
+    pointed = [places for places, label in zip(chain.places, chain.labels, strict=True) if label != NO_LABEL]
+    assert set(pointed) == {0b1001}
+    assert sum(chain.places) == sum(pointed)
+
+
+def test_attention_elsewhere_costs_and_no_place_costs_nothing() -> None:
+    looks = torch.zeros(3, 2, 9)
+    looks[0, :, 0] = looks[0, :, 3] = 0.5
+    looks[1, :, 5] = 1.0
+    both = 0b1001
+    assert pointing_loss(looks, torch.tensor([both, 0, 0])).abs() < 0.01
+    assert pointing_loss(looks, torch.tensor([both, both, 0])) > 3
+    assert pointing_loss(looks, torch.tensor([0, 0, 0])) == 0
+
+
+def test_calmed_features_keep_their_direction() -> None:
+    torch.manual_seed(1)
+    last, x = torch.nn.Linear(8, 6), 50 * torch.randn(20, 8)
+    before = last(x).detach()
+    factor = calm(last, before)
+    after = last(x).detach()
+    assert torch.allclose(after, before * factor, atol=1e-4)
+    assert after.norm(dim=-1).mean().item() == pytest.approx(8, rel=1e-3)

@@ -26,10 +26,17 @@ _OPEN, _ANSWER = "\n<|im_start|>user\n", f"{_END}\n<|im_start|>assistant\n"
 
 @dataclass(frozen=True)
 class Turn:
-    """A question, typed or recorded, and what is to be answered, with the state token."""
+    """A question and its answer.
+
+    Attributes:
+        question: typed or recorded.
+        answer: what is to be answered, with the state token.
+        places: numbers of the places that it is about; none where it is about all, or about nothing.
+    """
 
     question: str | Recording
     answer: str
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,13 @@ class Chain:
     Attributes:
         ids: token ids, with slots for recordings.
         labels: the token to be learned after each token, or ``NO_LABEL``.
+        places: for each token the places to look at, as a sum of powers of two.
         recordings: the recordings in the order of their slots.
     """
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
+    places: tuple[int, ...]
     recordings: tuple[Recording, ...]
 
     @classmethod
@@ -51,14 +60,17 @@ class Chain:
         """Spell a conversation; what comes before it is a sight's tiles or nothing."""
         ids: list[int] = []
         labels: list[int] = []
+        places: list[int] = []
         head = "\n" if after_tiles else ""
         for turn in turns:
             question, answer = _question_ids(turn.question, head, encode), encode(turn.answer + _END)
             ids += question + answer
             labels += [*[NO_LABEL] * (len(question) - 1), *answer, NO_LABEL]
+            looked_at = sum(1 << place for place in turn.places)
+            places += [*[0] * (len(question) - 1), *[looked_at] * len(answer), 0]
             head = _OPEN
         recordings = tuple(turn.question for turn in turns if isinstance(turn.question, Recording))
-        return cls(tuple(ids), tuple(labels), recordings)
+        return cls(tuple(ids), tuple(labels), tuple(places), recordings)
 
 
 def _question_ids(question: str | Recording, head: str, encode: Encode) -> list[int]:
@@ -94,13 +106,14 @@ class Group:
     """Chains of about one length, whatever they are about.
 
     Attributes:
-        ids, labels: [n, length], padded at the end.
+        ids, labels, places: [n, length], padded at the end.
         owners: [n], the number of each chain's pack.
         recordings: the recordings in the order of their slots.
     """
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
+    places: NDArray[np.int64]
     owners: NDArray[np.int64]
     recordings: tuple[Recording, ...]
 
@@ -108,12 +121,13 @@ class Group:
     def of(cls, chains: Sequence[tuple[int, Chain]], length: int) -> "Group":
         """Pad ``chains``, each with the number of its pack, to ``length``."""
         ids = np.zeros((len(chains), length), dtype=np.int64)
-        labels = np.full_like(ids, NO_LABEL)
+        labels, places = np.full_like(ids, NO_LABEL), np.zeros_like(ids)
         for row, (_, chain) in enumerate(chains):
             ids[row, : len(chain.ids)] = chain.ids
             labels[row, : len(chain.ids)] = chain.labels
+            places[row, : len(chain.ids)] = chain.places
         owners = np.array([owner for owner, _ in chains], dtype=np.int64)
-        return cls(ids, labels, owners, tuple(sound for _, chain in chains for sound in chain.recordings))
+        return cls(ids, labels, places, owners, tuple(sound for _, chain in chains for sound in chain.recordings))
 
 
 def grouped(packs: Sequence[Pack]) -> list[Group]:

@@ -15,8 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tools.train_vita_tiny.packs import NO_LABEL, Group
+from tools.train_vita_tiny.scenes import PLACES
 from vita_demo.markers import AUDIO_TOKEN_ID
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
+
+# Where attention to what an answer is about is asked for, and how much that counts beside the answer.
+POINTED_LAYERS = (2, 3)
+_POINTING = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def answer_loss(
         model: the language model.
         prefix: ids [P] before everything.
         groups: the packs' chains.
-        image_features: [packs, tiles · 16, D]; None when nothing is shown.
+        image_features: [packs, tiles · 9, D]; None when nothing is shown.
         audio_features: [positions, D] in the order of the slots.
 
     Returns:
@@ -80,11 +85,37 @@ def answer_loss(
         chains, length = group.ids.shape
         blocks.append(_Block(chains, length, count + tiles, owners))
     answering = _embed(model, groups, audio_features)  # [tokens, D]
-    x = _run_layers(model, blocks, torch.cat([*pieces, answering]))[-len(answering) :]  # [tokens, D]
+    x, looks = _run_layers(model, blocks, torch.cat([*pieces, answering]))
+    x = x[-len(answering) :]  # [tokens, D]
     labels = torch.from_numpy(np.concatenate([group.labels.flatten() for group in groups])).to(prefix.device)
     chosen = labels != NO_LABEL
     logits = model.lm_head(model.norm(x[chosen])).float()  # [answer tokens, vocab_size]
-    return F.cross_entropy(logits, labels[chosen]), (logits.argmax(-1) == labels[chosen]).float().mean()
+    loss = F.cross_entropy(logits, labels[chosen])
+    if looks:
+        places = torch.from_numpy(np.concatenate([group.places.flatten() for group in groups])).to(prefix.device)
+        loss = loss + _POINTING * pointing_loss(torch.cat(looks), places.repeat(len(POINTED_LAYERS)))
+    return loss, (logits.argmax(-1) == labels[chosen]).float().mean()
+
+
+def pointing_loss(looks: Tensor, places: Tensor) -> Tensor:
+    """Ask for attention to the places that an answer is about.
+
+    From the answers alone attention to the one thing that a question names is learned very late: before, all places
+    are looked at, and what is answered is one of the things that are there.
+
+    Args:
+        looks: [tokens, heads, 9], attention to the last tile.
+        places: [tokens], sums of powers of two; 0 asks for nothing.
+
+    Returns:
+        the mean of -log(attention to these places).
+    """
+    chosen = places > 0
+    if not chosen.any():
+        return looks.new_zeros(())
+    wanted = (places[chosen, None] >> torch.arange(looks.shape[2], device=places.device)) & 1  # [chosen, 9]
+    mass = (looks[chosen].float() * wanted[:, None]).sum(-1)  # [chosen, heads]
+    return -(mass + 1e-3).log().mean()
 
 
 def _embed(model: LanguageModel, groups: Sequence[Group], sounds: Tensor | None) -> Tensor:
@@ -97,10 +128,15 @@ def _embed(model: LanguageModel, groups: Sequence[Group], sounds: Tensor | None)
     return x
 
 
-def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> Tensor:
-    """Run the layers over the tokens [M, D] of all blocks, one block after the other."""
+def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Run the layers over the tokens [M, D] of all blocks, one block after the other.
+
+    Returns:
+        the tokens [M, D], and how those of blocks that see tiles look at the last one, [tokens, heads, 9] each.
+    """
+    looks: list[Tensor] = []
     cos, sin = rotary_table(model.config, max(block.first + block.length for block in blocks), x.device)
-    for module in model.layers:
+    for index, module in enumerate(model.layers):
         layer = cast(DecoderLayer, module)
         qkv = layer.self_attn.qkv_proj(layer.input_layernorm(x))  # [M, (heads + 2·kv) · head_dim]
         parts = torch.split(qkv, [block.tokens for block in blocks])
@@ -110,10 +146,19 @@ def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> Te
             before = own[: min(number, 1)]
             if block.owners is not None:
                 before.append(_Projected(own[1].query, own[1].key[block.owners], own[1].value[block.owners]))
-            attended.append(_attend(own[number], before))
+            result, weights = _attend(own[number], before)
+            attended.append(result)
+            if index in POINTED_LAYERS and block.owners is not None:
+                looks.append(_look(weights[1], block))
         x = x + layer.self_attn.o_proj(torch.cat(attended))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
-    return x
+    return x, looks
+
+
+def _look(weights: Tensor, block: _Block) -> Tensor:
+    """Return how the first group of heads attends to the last tile: [n·S, heads, 9]."""
+    heads = weights[:, 0, :, -len(PLACES) :].view(block.count, -1, block.length, len(PLACES))  # [n, heads, S, 9]
+    return heads.transpose(1, 2).flatten(0, 1)  # [n·S, heads, 9]
 
 
 def _project(attention: Attention, block: _Block, qkv: Tensor, cos: Tensor, sin: Tensor) -> _Projected:
@@ -129,8 +174,11 @@ def _project(attention: Attention, block: _Block, qkv: Tensor, cos: Tensor, sin:
     return _Projected(query, key, qkv[:, :, turning:].transpose(1, 2))
 
 
-def _attend(own: _Projected, before: Sequence[_Projected]) -> Tensor:
-    """Attend to all of ``before`` and causally to the block itself; return [n·S, D].
+def _attend(own: _Projected, before: Sequence[_Projected]) -> tuple[Tensor, Sequence[Tensor]]:
+    """Attend to all of ``before`` and causally to the block itself.
+
+    Returns:
+        what was found [n·S, D], and the weights [n, kv, groups·S, T] of each part.
 
     What has one row only, the prefix, is attended to by all rows in one product.
     """
@@ -147,7 +195,7 @@ def _attend(own: _Projected, before: Sequence[_Projected]) -> Tensor:
     attended = _product(parts[-1], own.value)  # [n, kv, groups·S, head_dim]
     for weight, part in zip(parts, before, strict=False):
         attended = attended + _product(weight, part.value)
-    return attended.view(n, heads, length, head_dim).transpose(1, 2).reshape(n * length, -1)  # [n·S, D]
+    return attended.view(n, heads, length, head_dim).transpose(1, 2).reshape(n * length, -1), parts  # [n·S, D]
 
 
 def _product(rows: Tensor, matrix: Tensor) -> Tensor:

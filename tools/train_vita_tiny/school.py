@@ -25,19 +25,33 @@ from tools.train_vita_tiny.queries import View
 from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.schedule import Schedule
-from tools.train_vita_tiny.sight import PatchTeacher, view_labels
+from tools.train_vita_tiny.sight import PlaceTeacher, view_labels
 from vita_demo.model.vita import VitaModel
 from vita_demo.tokenizer import VitaTokenizer
 
-# What a batch shows and how often, how large it is beside the others, and how many tokens of questions and answers
-# follow each sight.
-SHARES = {"scenes": 0.42, "clips": 0.34, "large": 0.07, "outside": 0.08, "nothing": 0.09}
+# How large a batch of each kind is beside the others, and how many tokens of questions and answers follow each sight.
 SIZES = {"clips": 0.75, "large": 0.5}
 ROOM = 240
 _HINT_SHARE = 0.5
 QUESTIONS = 14
 # The encoders have had their first lessons: the eyes move less, the ears not at all.
-SCALES = {"": 1.0, "vision_encoder.": 0.2, "audio_encoder.": 0.0, "audio_encoder.adapter.": 1.0}
+SCALES = {
+    "": 1.0, "model.vision_encoder.": 0.2, "model.projector.": 0.2, "model.audio_encoder.": 0.0,
+    "model.audio_encoder.adapter.": 0.3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Course:
+    """A part of the lesson.
+
+    Attributes:
+        schedule: how long and how boldly.
+        shares: what a batch shows, and how often.
+    """
+
+    schedule: Schedule
+    shares: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -53,18 +67,26 @@ class Materials:
     encoded: Encoded | None = None
 
 
+class Pupil(nn.Module):
+    """The model and who asks its eyes."""
+
+    def __init__(self, model: VitaModel, teacher: PlaceTeacher) -> None:
+        super().__init__()
+        self.model, self.teacher = model, teacher
+
+
 class School:
     """One process's share of the lesson."""
 
-    def __init__(self, model: VitaModel, tokenizer: VitaTokenizer, materials: Materials, seed: int) -> None:
-        self.model, self.tokenizer, self.materials = model, tokenizer, materials
+    def __init__(self, pupil: Pupil, tokenizer: VitaTokenizer, materials: Materials, seed: int) -> None:
+        self.pupil, self.model, self.teacher = pupil, pupil.model, pupil.teacher
+        self.tokenizer, self.materials = tokenizer, materials
         self.rng = np.random.default_rng(seed)
         self.shelf = Bookshelf(materials.encoded.recordings) if materials.encoded else None
         self.prefixes = {
             name: torch.tensor(prefix_ids(name, tokenizer.encode), device=DEVICE) for name in ("image", "video", "text")
         }
         self.drawn: dict[str, Iterator[list[Sight]]] = {}
-        self.teacher = PatchTeacher(model.config.text.hidden_size).to(DEVICE)
 
     def loss(self, kind: str, size: int) -> tuple[Tensor, Tensor]:
         """Draw a batch of ``size`` sights of one kind; return the loss and the share of tokens answered right."""
@@ -78,27 +100,22 @@ class School:
         hint = self._hint(images, sights) if images is not None else 0.0
         sounds = [recording for group in groups for recording in group.recordings]
         heard = self._listen(self.materials.encoded, sounds) if self.materials.encoded and sounds else None
-        seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · 16, D]
+        seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · 9, D]
         loss, share = answer_loss(self.model.language_model, self.prefixes[sights[0].modality], groups, seen, heard)
         return loss + hint, share
 
-    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield everything that learns, by name."""
-        yield from self.model.named_parameters()
-        yield from self.teacher.named_parameters("teacher")
-
     def _hint(self, images: Tensor, sights: list[Sight]) -> Tensor:
-        """Ask the projector's features [B·N, 16, D] what is where, as the eyes' first lesson did.
+        """Ask the projector's features [B·N, 9, D] what is where, as the eyes' first lesson did.
 
         Without it they would forget: the answers' tokens teach kinds of shapes much more slowly than colours.  Asked
         are pictures as a whole and the first and last frames of clips.
         """
-        tiles = images.view(len(sights), -1, *images.shape[1:])  # [B, N, 16, D]
+        tiles = images.view(len(sights), -1, *images.shape[1:])  # [B, N, 9, D]
         shown = [(tiles[:, -1], [_end(sight) for sight in sights])]
         if sights[0].modality == "video":
             shown.append((tiles[:, 0], [_start(sight) for sight in sights]))
-        features = torch.cat([features for features, _ in shown])  # [shown, 16, D]
-        labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, 64, 6]
+        features = torch.cat([features for features, _ in shown])  # [shown, 9, D]
+        labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, 9, 5]
         loss: Tensor = self.teacher(features, torch.from_numpy(labels).to(DEVICE))[0]
         return _HINT_SHARE * loss
 
@@ -117,11 +134,11 @@ class School:
         if sights[0].modality == "image" and sights[0].count > 1:
             with torch.no_grad():
                 parts = encoder(encoder.normalize(tiles[:, :-1].flatten(0, 1)))
-            whole = encoder(encoder.normalize(tiles[:, -1]))  # [B, 16, 4·D]
-            parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, 16, 4·D]
-            features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, 16, 4·D]
+            whole = encoder(encoder.normalize(tiles[:, -1]))  # [B, 9, 4·D]
+            parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, 9, 4·D]
+            features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, 9, 4·D]
         else:
-            features = encoder(encoder.normalize(tiles.flatten(0, 1)))  # [B·N, 16, 4·D]
+            features = encoder(encoder.normalize(tiles.flatten(0, 1)))  # [B·N, 9, 4·D]
         projected: Tensor = self.model.projector(features)
         return projected
 
@@ -145,18 +162,19 @@ def _end(sight: Sight) -> View:
 
 
 def attend_school(
-    school: School, schedule: Schedule, seed: int, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
+    school: School, course: Course, seed: int, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
 ) -> None:
     """Train; with torch.distributed set up, together with the other processes.
 
     ``keep`` is called every hundred steps and at the end.
     """
-    optimizers = Optimizers(school.parameters(), schedule, SCALES)
+    schedule, shares = course.schedule, course.shares
+    optimizers = Optimizers(school.pupil.named_parameters(), schedule, SCALES)
     # All processes show the same kind at the same step, so that none waits for a longer one.
     kinds = np.random.default_rng(seed)
-    start, seen = time.perf_counter(), dict.fromkeys(SHARES, (0.0, 0.0))
+    start, seen = time.perf_counter(), dict.fromkeys(shares, (0.0, 0.0))
     for step in range(schedule.steps):
-        kind = str(kinds.choice(list(SHARES), p=list(SHARES.values())))
+        kind = str(kinds.choice(list(shares), p=list(shares.values())))
         size = int(schedule.batch_size * SIZES.get(kind, 1.0))
         optimizers.prepare(step)
         with half_precision():
