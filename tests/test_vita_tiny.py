@@ -1,5 +1,6 @@
 """The embedded model looks, watches and listens: what it is shown changes what it says, and rightly so."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ASSETS
+from tools.pin_samples import PINNED, answer_ids
 from tools.train_vita_tiny.clips import frames, random_clip
 from tools.train_vita_tiny.scenes import Scene, draw, random_scene, random_tint
 from vita_demo import Answer, Pipeline, Request
@@ -45,7 +47,7 @@ def save_frames(folder: Path, images: Sequence[Image.Image]) -> Path:
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_another_picture_gets_another_answer(embedded_pipeline: Pipeline, tmp_path: Path, colour: str) -> None:
-    draw(scene_with_a_star(colour), 112, 112).save(tmp_path / "star.png")
+    draw(scene_with_a_star(colour), 120, 120).save(tmp_path / "star.png")
     answer = ask(embedded_pipeline, "Describe this image.", image_paths=(tmp_path / "star.png",))
     assert f"large {colour} star" in answer.text
     assert answer.state == "text"
@@ -53,11 +55,13 @@ def test_another_picture_gets_another_answer(embedded_pipeline: Pipeline, tmp_pa
 
 def test_the_same_question_by_voice_and_by_keyboard_gets_the_same_answer(embedded_pipeline: Pipeline) -> None:
     picture = {"image_paths": (ASSETS / "scene.png",)}
-    typed = ask(embedded_pipeline, "How many shapes are there?", **picture)
-    spoken = ask(embedded_pipeline, audio_path=ASSETS / "question.wav", **picture)
-    noisy = ask(embedded_pipeline, audio_path=ASSETS / "noisy_question.wav", **picture)
-    assert typed.text == spoken.text == noisy.text == "There are three shapes."
-    assert (typed.state, spoken.state, noisy.state) == ("text", "speech", "speech")
+    asked = {"question.wav": "How many shapes are there?", "noisy_question.wav": "Where is the star?"}
+    right = {"question.wav": "There are three shapes.", "noisy_question.wav": "The star is at the top."}
+    for sound, question in asked.items():
+        typed = ask(embedded_pipeline, question, **picture)
+        spoken = ask(embedded_pipeline, audio_path=ASSETS / sound, **picture)
+        assert typed.text == spoken.text == right[sound]
+        assert (typed.state, spoken.state) == ("text", "speech")
 
 
 def test_a_noise_is_no_question(embedded_pipeline: Pipeline) -> None:
@@ -90,6 +94,10 @@ def test_a_chinese_question_gets_a_chinese_answer(embedded_pipeline: Pipeline) -
 def test_without_a_picture_it_says_so(embedded_pipeline: Pipeline) -> None:
     assert ask(embedded_pipeline, "How many shapes are there?").text.startswith("I see no picture")
     assert "shapes" in ask(embedded_pipeline, "What can you do?").text
+
+
+def test_the_tokens_for_the_samples_are_those_that_were_written_down(embedded_pipeline: Pipeline) -> None:
+    assert answer_ids(embedded_pipeline) == json.loads(PINNED.read_text(encoding="utf-8"))
 
 
 def test_it_is_small() -> None:

@@ -17,7 +17,7 @@ from tools.train_vita_tiny.sounds import SAMPLE_RATE_HZ, noisy, random_noise_sou
 from tools.train_vita_tiny.voices import Samples, Voice, speak
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-QUESTION = "How many shapes are there?"
+QUESTION, NOISY_QUESTION = "How many shapes are there?", "Where is the star?"
 VOICE = Voice("en-us+linda", 150, 50)
 
 
@@ -54,10 +54,9 @@ def main() -> None:
     """Write everything."""
     draw(replace(sample_scene(), seed=7), 640, 480).save(ASSETS / "scene.png", optimize=True)
     write_video(sample_clip(), ASSETS / "moving.mp4", size=(256, 256))
-    spoken = np.pad(speak(QUESTION, VOICE), 4000)
     rng = np.random.default_rng(3)
-    write_sound(ASSETS / "question.wav", spoken)
-    write_sound(ASSETS / "noisy_question.wav", noisy(spoken, rng, snr_db=8))
+    write_sound(ASSETS / "question.wav", np.pad(speak(QUESTION, VOICE), 4000))
+    write_sound(ASSETS / "noisy_question.wav", noisy(np.pad(speak(NOISY_QUESTION, VOICE), 4000), rng, snr_db=8))
     write_sound(ASSETS / "noise.wav", random_noise_sound(rng, (), ("knocks",)))
 
 
