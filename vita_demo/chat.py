@@ -247,7 +247,7 @@ def run_chat(flags: dict[str, Any], console: Console, make_options: Callable[[Se
 
     check_options(options)
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: flags[name] for name in ("device", "dtype", "threads", "compiled")}
         pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     conversation = Conversation(pipeline)
     conversation.restart(session.system, session.turns)

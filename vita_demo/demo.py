@@ -105,8 +105,10 @@ class Demo:
             if media.done():
                 media.result()
             stages.loading(done, total)
+            if done == total and self.flags["compiled"]:
+                stages.show("compiling the decode step")
 
-        chosen = {name: self.flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: self.flags[name] for name in ("device", "dtype", "threads", "compiled")}
         return Pipeline.load(settings, **chosen, progress=progress)
 
     def _tell(self, pipeline: "Pipeline", media: Media) -> None:

@@ -31,10 +31,16 @@ class Watch:
 
 def record(model: VitaModel, on_stage: Callable[[str], None] = lambda _: None) -> RunRecorder:
     """Begin the record of a run on the model's device; t₀ is now."""
+    before = dict(model.language_model.prepared_s)
+
+    def prepared_s() -> dict[str, float]:
+        return {name: now - before[name] for name, now in model.language_model.prepared_s.items() if now > before[name]}
+
     return RunRecorder(
         synchronize=synchronizer(model.device),
         peak_memory_bytes=lambda: peak_memory_bytes(model.device),
         on_stage=on_stage,
+        prepared_s=prepared_s,
     )
 
 
@@ -62,9 +68,15 @@ def make_tokens(
         from vita_demo.generation.transformers_loop import generate_with_transformers
 
         return generate_with_transformers(model.as_transformers(), inputs_embeds, options, stop_ids)
+    return _native_tokens(model, inputs_embeds, options, stop_ids)
+
+
+def _native_tokens(
+    model: VitaModel, inputs_embeds: Tensor, options: GenerationOptions, stop_ids: frozenset[int]
+) -> Iterator[Sampled]:
     sampler = make_sampler(options, stop_ids, model.device)
-    decoder = model.decoder(inputs_embeds.shape[1] + options.max_new_tokens)
-    return generate_tokens(decoder, inputs_embeds, sampler, options)
+    with model.lend_decoder(inputs_embeds.shape[1] + options.max_new_tokens) as decoder:
+        yield from generate_tokens(decoder, inputs_embeds, sampler, options)
 
 
 def watched_events(

@@ -20,7 +20,8 @@ class RunStats:
     """Times of one run, in seconds, and the rates that follow from them.
 
     Attributes:
-        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks.
+        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks; where the decode step was
+            prepared, also in compile, before the request or within decode, and in capture, within decode.
         prompt_positions: language-model positions of the prompt: text, image and audio.
         tokens: tokens of the answer, the stop token counted in.
         ttft_s: t₀ to the first token on the host.
@@ -78,6 +79,11 @@ class RunStats:
         cuts = quantiles(gaps, n=100, method="inclusive") if len(gaps) > 1 else [gaps[0]] * 99
         return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(gaps)}
 
+    @property
+    def preparations(self) -> str:
+        """Say how long compiling and capturing the decode step took; empty where neither was needed."""
+        return " · ".join(f"{name} {self.stages[name]:.2f} s" for name in ("compile", "capture") if name in self.stages)
+
     def describe(self) -> str:
         """Say the main figures in one line."""
         parts = [
@@ -85,6 +91,7 @@ class RunStats:
             self.prefill_tps and f"prefill {self.prompt_positions:,} positions at {self.prefill_tps:,.0f}/s",
             self.decode_tps and f"decode {self.tokens:,} tokens at {self.decode_tps:,.1f}/s",
             self.itl_s and f"between tokens {self.itl_s['p50'] * 1e3:.2f} ms (p99 {self.itl_s['p99'] * 1e3:.2f} ms)",
+            self.preparations,
             f"total {self.total_s:.2f} s",
         ]
         return " · ".join(part for part in parts if part)
@@ -104,6 +111,7 @@ class RunRecorder:
         synchronize: waits for the device, so that a stage ends when its work does.
         peak_memory_bytes: tells the peak, asked once at the end.
         on_stage: learns the name of each stage when it begins.
+        prepared_s: tells by name how long preparations took that lie within other stages, asked once at the end.
 
     Attributes:
         stages: seconds by stage.
@@ -116,6 +124,7 @@ class RunRecorder:
         synchronize: Callable[[], None] = lambda: None,
         peak_memory_bytes: Callable[[], int | None] = lambda: None,
         on_stage: Callable[[str], None] = lambda _: None,
+        prepared_s: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.clock = clock
         self.stages: dict[str, float] = {}
@@ -123,6 +132,7 @@ class RunRecorder:
         self._synchronize = synchronize
         self._peak_memory_bytes = peak_memory_bytes
         self._on_stage = on_stage
+        self._prepared_s = prepared_s
         self._t0 = clock()
         self._model_start: float | None = None
         self._prefill_start: float | None = None
@@ -167,6 +177,8 @@ class RunRecorder:
         if first is not None and self._prefill_start is not None:
             before = first - self._prefill_start
             self.stages |= {"prefill": before, "decode": sum(gaps)} if self.tokens_timed else {"decode": before}
+        for name, seconds in self._prepared_s().items():
+            self.stages[name] = self.stages.get(name, 0.0) + seconds
         return RunStats(
             stages=self.stages,
             prompt_positions=prompt_positions,

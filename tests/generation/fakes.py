@@ -20,6 +20,8 @@ class ByteTokenizer:
 class ScriptDecoder:
     """Gives the likeliest next token out of a script, and checks what it is fed."""
 
+    runs_ahead = False
+
     def __init__(self, script: Iterable[int], vocab_size: int = 256, fail_at: int | None = None) -> None:
         self.script = list(script)
         self.vocab_size = vocab_size

@@ -108,7 +108,7 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     from vita_demo.pipeline import Pipeline
 
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: flags[name] for name in ("device", "dtype", "threads", "compiled")}
         pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     runs = flags["runs"]
     with console.counting("comparing", len(modes) * (runs + 1)) as advance:
