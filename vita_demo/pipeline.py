@@ -1,5 +1,6 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from vita_demo.request import Request
 from vita_demo.settings import Settings
 from vita_demo.threads import use_threads
 from vita_demo.tokenizer import VitaTokenizer
+
+logger = logging.getLogger("vita_demo.pipeline")
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class Pipeline:
             device: "auto", "cpu", "cuda" or "cuda:N".
             dtype: "auto", "float32", "float16" or "bfloat16".
             threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
-            compiled: have torch's compiler fuse the decode step now, which takes from seconds to a minute.
+            compiled: on a GPU, have torch's compiler fuse the decode step now, which takes from seconds to a minute.
             progress: called with the bytes read so far and in all, from several threads.
 
         Raises:
@@ -161,11 +164,13 @@ class Pipeline:
             weights = checkpoint.load(where, precision, progress)
         synchronizer(where)()
         loaded = time.perf_counter()
-        if compiled:
+        if compiled and where.type == "cuda":
             weights.compiled = True
             weights.prepare_steps()
             synchronizer(where)()
-        compile_s = time.perf_counter() - loaded if compiled else 0.0
+        elif compiled:
+            logger.warning("--compile is left out on the CPU, where the step as it is is faster than a compiled one")
+        compile_s = time.perf_counter() - loaded if weights.compiled else 0.0
         return cls(weights, replace(settings, config=weights.config), loaded - start, compile_s)
 
     def generate(

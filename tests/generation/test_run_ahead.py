@@ -213,7 +213,9 @@ def test_callbacks_that_sleep_and_raise_change_no_token(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize(("control", "reason"), [(GenerationControl.STOP, "stop"), (GenerationControl.CANCEL, "cancelled")])
+@pytest.mark.parametrize(
+    ("control", "reason"), [(GenerationControl.STOP, "stop"), (GenerationControl.CANCEL, "cancelled")]
+)
 def test_a_callback_ends_the_answer_after_its_token(depth: int, control: GenerationControl, reason: str) -> None:
     decoder = MemoryDecoder()
     assert watched(ahead(decoder, depth), Ending(11, control)) == (expected_turns(12)[0], reason)

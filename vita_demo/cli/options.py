@@ -88,7 +88,7 @@ model_options = option_group(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
     click.option("--threads", type=int, help="Threads that compute on the CPU; by default one a physical core."),
-    click.option("--compile", "compiled", is_flag=True, help="Compile the decode step first; pays for long use."),
+    click.option("--compile", "compiled", is_flag=True, help="Compile the decode step on a GPU; pays for long use."),
 )
 
 generation_options = option_group(

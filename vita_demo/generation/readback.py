@@ -50,7 +50,7 @@ class PinnedSlot:
 
     def __init__(self) -> None:
         self._id = torch.empty(1, dtype=torch.long, pin_memory=True)
-        self._arrived = torch.cuda.Event(blocking=True)
+        self._arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
 
     def send(self, token: Tensor) -> None:
         """Begin to bring a token [1] here; the current stream's earlier work comes first."""

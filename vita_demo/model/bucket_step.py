@@ -54,12 +54,8 @@ class BucketStep:
         self._layers = [*zip(model.layers, cache.keys[:, 0], cache.values[:, 0], strict=True)]
         heads = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self._make_attend = choose_attention(*heads, device=keys.device, dtype=keys.dtype)
-        self._project: Callable[..., Tensor] = project
-        self._finish: Callable[..., Tensor] = finish
-        self._read: Callable[[int], object] = self._run
         self._compiled = compiled
-        if compiled:
-            self._fuse()
+        self._project, self._finish = (fused(project), fused(finish)) if compiled else (project, finish)
         self._calls: dict[int, Call] = {}
         # What is masked is read too, and nothing times infinity is no number.
         for tensor in (cache.keys, cache.values):
@@ -97,18 +93,18 @@ class BucketStep:
         """Take the first step in a bucket, which loads and compiles what it needs; return what takes the others."""
         start = time.perf_counter()
         try:
-            self._read(bucket)
+            self._run(bucket)
         except (RuntimeError, OSError, ImportError) as error:
             if not self._compiled:
                 raise
             _tell("compiled", error)
             self._compiled = False
-            self._project, self._finish, self._read = project, finish, self._run
+            self._project, self._finish = project, finish
             # What the failed step wrote, this one writes again.
-            self._read(bucket)
+            self._run(bucket)
         if self._compiled:
             self._model.prepared_s["compile"] += time.perf_counter() - start
-        return self._record(partial(self._read, bucket))
+        return self._record(partial(self._run, bucket))
 
     def _record(self, call: Call) -> Call:
         if self._capture is None:
@@ -123,24 +119,22 @@ class BucketStep:
         finally:
             self._model.prepared_s["capture"] += time.perf_counter() - start
 
-    def _fuse(self) -> None:
-        if self._cache.keys.is_cuda:
-            # Two functions for all layers, which no bucket changes; their launches cost nothing within a graph.
-            self._project, self._finish = fused(project, tuned=True), fused(finish, tuned=True)
-        else:
-            self._read = partial(fused(BucketStep._run), self)
-
 
 def _tell(what: str, error: Exception) -> None:
-    reason = str(error).strip().split("\n", 1)[0]
+    # The compiler's errors name it in the first line and say what happened in the second.
+    reason = " ".join(str(error).replace("raised:\n", "raised ").split("\n", 1)[0].split())
     logger.warning("the decode step cannot be %s (%s): it runs slower, with the same tokens", what, reason)
 
 
 @cache
-def fused(function: Callable[..., Any], tuned: bool = False) -> Callable[..., Any]:
-    """Return ``function`` with its operations fused by torch's compiler, which works when it is first called."""
-    options = {"coordinate_descent_tuning": True} if tuned else {}
-    # Buckets and capacities are sizes that change, for which nothing should be compiled again.
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` with its operations fused by torch's compiler, which works when it is first called.
+
+    All layers share what is made of it, and calling it costs nothing within a graph.  Products with one row become
+    plain loops over the weights, which read them faster than the libraries for products do.
+    """
+    # A cache's capacity is a size that changes, for which nothing should be compiled again.
+    options: dict[str, Any] = {"coordinate_descent_tuning": True}
     return torch.compile(function, fullgraph=True, dynamic=True, options=options)
 
 
@@ -157,7 +151,7 @@ def project(
     attention = layer.self_attn
     heads, kv_heads, head_dim = attention.heads, attention.kv_heads, attention.head_dim
     qkv = attention.qkv_proj(layer.input_layernorm(x)).view(-1, head_dim)  # [heads + 2·kv, head_dim]
-    query, key = rotate(qkv[:-kv_heads], *rotary).split([heads, kv_heads])
+    query, key = torch.split(rotate(qkv[:-kv_heads], *rotary), [heads, kv_heads])
     rows[0].index_copy_(1, position, key[:, None])
     rows[1].index_copy_(1, position, qkv[-kv_heads:, None])
     return query
@@ -173,6 +167,6 @@ def finish(layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
 def _plus(x: Tensor, linear: nn.Module, y: Tensor) -> Tensor:
     """Return ``x + linear(y)``; where the product can add by itself, in the place of ``x``."""
     if type(linear) is Linear and not torch.compiler.is_compiling():
-        return x.addmm_(y, linear.weight.t())
+        return torch.addmm(x, y, linear.weight.t(), out=x)
     total: Tensor = x + linear(y)
     return total

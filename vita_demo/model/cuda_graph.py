@@ -5,6 +5,7 @@ Nothing here has run on a GPU yet.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ def make_capture(device: torch.device) -> Callable[[Call], Call]:
         return partial(_capture, torch.cuda.graph_pool_handle())
 
 
-def _capture(pool: tuple[int, int], call: Call) -> Call:
+def _capture(pool: Any, call: Call) -> Call:
     graph = torch.cuda.CUDAGraph()
     # Other threads read media and print meanwhile, and may use the GPU as they like.
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):

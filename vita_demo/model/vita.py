@@ -19,7 +19,6 @@ from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.upload import upload
 from vita_demo.model.vision_encoder import VisionEncoder
 
-
 # A decoder that is kept for the next generation has room for a multiple of so many positions.
 _CAPACITY_STEP = 1024
 
