@@ -28,7 +28,7 @@ from vita_demo.settings import Settings
 if TYPE_CHECKING:
     from vita_demo.pipeline import Answer, Pipeline
 
-MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype")
+MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype", "compiled")
 
 
 class Demo:

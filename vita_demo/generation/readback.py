@@ -55,7 +55,7 @@ class PinnedSlot:
     def send(self, token: Tensor) -> None:
         """Begin to bring a token [1] here; the current stream's earlier work comes first."""
         self._id.copy_(token, non_blocking=True)
-        self._arrived.record()
+        self._arrived.record(torch.cuda.current_stream(token.device))
 
     def receive(self) -> int:
         """Wait for it."""

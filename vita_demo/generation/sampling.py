@@ -2,7 +2,8 @@
 
 The shaping is transformers' own logits processors, in the order in which its ``generate`` applies them, so that
 options mean here what they mean there.  Their module costs seconds to import and is left alone until an option
-needs it.
+needs it.  Sampling is no part of a captured step: it is launched behind it, and as nothing in it waits for the device,
+every option may run ahead and none needs a graph of its own.
 """
 
 from collections.abc import Callable

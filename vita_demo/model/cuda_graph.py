@@ -18,13 +18,15 @@ def make_capture(device: torch.device) -> Callable[[Call], Call]:
     The call leaves its results in tensors that were there before.  It must have run once: kernels are chosen and
     loaded at their first launch, which cannot be recorded.
     """
-    with torch.cuda.device(device):
-        return partial(_capture, torch.cuda.graph_pool_handle())
+    return partial(_capture, torch.cuda.Stream(device), torch.cuda.graph_pool_handle())
 
 
-def _capture(pool: Any, call: Call) -> Call:
+def _capture(stream: torch.cuda.Stream, pool: Any, call: Call) -> Call:
     graph = torch.cuda.CUDAGraph()
     # Other threads read media and print meanwhile, and may use the GPU as they like.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    with (
+        torch.cuda.device(stream.device),
+        torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+    ):
         call()
     return graph.replay
