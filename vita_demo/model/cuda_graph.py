@@ -18,7 +18,8 @@ def make_capture(device: torch.device) -> Callable[[Call], Call]:
     The call leaves its results in tensors that were there before.  It must have run once: kernels are chosen and
     loaded at their first launch, which cannot be recorded.
     """
-    return partial(_capture, torch.cuda.Stream(device), torch.cuda.graph_pool_handle())
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return partial(_capture, stream, torch.cuda.graph_pool_handle())
 
 
 def _capture(stream: torch.cuda.Stream, pool: Any, call: Call) -> Call:
