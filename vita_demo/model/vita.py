@@ -43,6 +43,25 @@ class Decoder:
         logits: Tensor = self.language_model(embeds, self.cache)
         return logits
 
+    def verify(self, token_ids: Tensor) -> Tensor:
+        """Read tokens [n] in one pass; return the logits after each [n, vocab_size], valid until the next step.
+
+        Only the first token is kept; see ``accept``.  To be called in inference mode, as ``step``.
+        """
+        if len(token_ids) == 1:
+            return self.step(token_ids)
+        kept = self.cache.length + 1
+        try:
+            embeds = self.language_model.embed_tokens(token_ids)[None]  # [1, n, D]
+            logits: Tensor = self.language_model(embeds, self.cache, last=len(token_ids))
+        finally:
+            self.cache.truncate(kept)
+        return logits
+
+    def accept(self) -> None:
+        """Keep one more of the tokens that ``verify`` read."""
+        self.cache.length += 1
+
 
 class VitaModel(nn.Module):
     """VITA-1.5 for one conversation at a time, batch size 1."""
