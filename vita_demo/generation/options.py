@@ -80,10 +80,8 @@ class GenerationOptions:
             if not holds:
                 raise ConfigError(f"{name} {getattr(self, name)!r} must be {rule}")
         if self.speculate and self.uses_transformers:
-            raise ConfigError(
-                f"speculate {self.speculate} is for the native engine and {self.needs_transformers or 'engine'} "
-                "asks for transformers'; leave one of them out"
-            )
+            other = self.needs_transformers or "engine transformers"
+            raise ConfigError(f"speculate {self.speculate} is in the native engine only; leave out it or {other}")
 
     @property
     def needs_transformers(self) -> str:

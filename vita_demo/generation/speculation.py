@@ -31,7 +31,7 @@ class VerifyingDecoder(Decoder, Protocol):
         Only the first token is kept; what is read next takes the places of the others.
         """
 
-    def accept(self) -> None:
+    def keep(self) -> None:
         """Keep one more of the tokens that ``verify`` read."""
 
 
@@ -105,7 +105,7 @@ def speculate_tokens(
             tokens = list(_choose(logits, draft, sampler, answer, step, options.top_logprobs))
         for token in tokens:
             if token.together:
-                decoder.accept()
+                decoder.keep()
                 drafts.accepted += 1
             lookup.append(token.token_id)
             yield token

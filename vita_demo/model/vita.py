@@ -46,7 +46,7 @@ class Decoder:
     def verify(self, token_ids: Tensor) -> Tensor:
         """Read tokens [n] in one pass; return the logits after each [n, vocab_size], valid until the next step.
 
-        Only the first token is kept; see ``accept``.  To be called in inference mode, as ``step``.
+        Only the first token is kept; see ``keep``.  To be called in inference mode, as ``step``.
         """
         if len(token_ids) == 1:
             return self.step(token_ids)
@@ -58,7 +58,7 @@ class Decoder:
             self.cache.truncate(kept)
         return logits
 
-    def accept(self) -> None:
+    def keep(self) -> None:
         """Keep one more of the tokens that ``verify`` read."""
         self.cache.length += 1
 
