@@ -88,7 +88,7 @@ def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions,
 
 
 def transformers(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Wait for the whole answer of transformers' engine."""
+    """Wait for the whole answer of transformers' engine, which guesses nothing ahead."""
     return blocking(pipeline, request, replace(options, engine="transformers", speculate=0), signal)
 
 
