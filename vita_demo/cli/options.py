@@ -112,7 +112,7 @@ generation_options = option_group(
         "--speculate",
         type=int,
         metavar="N",
-        help="Guess up to N tokens from the text so far and check them in one pass. Pays where answers repeat it.",
+        help="Check N tokens guessed from the text so far in one pass: faster where answers repeat it, else slower.",
     ),
     click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
     click.option("--seed", type=int, help="Make random draws repeatable."),
