@@ -10,11 +10,12 @@ from vita_demo.device import peak_memory_bytes, synchronizer
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, watch_events
 from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, Tokenizer, stream_events
-from vita_demo.generation.loop import Decoder, generate_tokens
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.speculation import VerifyingDecoder, speculate_tokens
 from vita_demo.generation.stopping import StopSignal
-from vita_demo.metrics import RunRecorder
+from vita_demo.metrics import Drafts, RunRecorder
 from vita_demo.model.vita import VitaModel
 
 logger = logging.getLogger("vita_demo.engine")
@@ -61,22 +62,48 @@ def warm_up(model: VitaModel, options: GenerationOptions) -> None:
 
 
 def make_tokens(
-    model: VitaModel, inputs_embeds: Tensor, options: GenerationOptions, stop_ids: frozenset[int]
+    model: VitaModel,
+    inputs_embeds: Tensor,
+    options: GenerationOptions,
+    stop_ids: frozenset[int],
+    input_ids: Sequence[int] = (),
+    drafts: Drafts | None = None,
 ) -> Iterator[Sampled]:
-    """Make what yields the tokens after the prompt [1, S, D]; nothing is computed before the first is asked for."""
+    """Make what yields the tokens after the prompt [1, S, D]; nothing is computed before the first is asked for.
+
+    Speculation guesses from ``input_ids``, the prompt's, and counts in ``drafts``.
+    """
     if options.uses_transformers:
         from vita_demo.generation.transformers_loop import generate_with_transformers
 
         return generate_with_transformers(model.as_transformers(), inputs_embeds, options, stop_ids)
-    return _native_tokens(model, inputs_embeds, options, stop_ids)
+    return _native_tokens(model, inputs_embeds, options, stop_ids, input_ids, drafts)
 
 
 def _native_tokens(
-    model: VitaModel, inputs_embeds: Tensor, options: GenerationOptions, stop_ids: frozenset[int]
+    model: VitaModel,
+    inputs_embeds: Tensor,
+    options: GenerationOptions,
+    stop_ids: frozenset[int],
+    input_ids: Sequence[int],
+    drafts: Drafts | None,
 ) -> Iterator[Sampled]:
-    sampler = make_sampler(options, stop_ids, model.device)
     with model.lend_decoder(inputs_embeds.shape[1] + options.max_new_tokens) as decoder:
-        yield from generate_tokens(decoder, inputs_embeds, sampler, options)
+        yield from _continue_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, drafts)
+
+
+def _continue_tokens(
+    decoder: VerifyingDecoder,
+    inputs_embeds: Tensor,
+    options: GenerationOptions,
+    stop_ids: frozenset[int],
+    input_ids: Sequence[int],
+    drafts: Drafts | None,
+) -> Iterator[Sampled]:
+    sampler = make_sampler(options, stop_ids, inputs_embeds.device)
+    if options.speculate:
+        return speculate_tokens(decoder, inputs_embeds, input_ids, sampler, options, drafts or Drafts())
+    return generate_tokens(decoder, inputs_embeds, sampler, options)
 
 
 def watched_events(
@@ -93,12 +120,13 @@ def watched_events(
     if wanted:
         options = replace(options, top_logprobs=max(*wanted, options.top_logprobs or 0))
     watch.recorder.tokens_timed = options.num_beams == 1
-    tokens = make_tokens(model, inputs_embeds, options, stop_ids)
+    watch.recorder.drafts = Drafts() if options.speculate else None
+    tokens = make_tokens(model, inputs_embeds, options, stop_ids, input_ids, watch.recorder.drafts)
     return _watch_tokens(tokens, tokenizer, input_ids, inputs_embeds.shape[1], options, watch)
 
 
 def continued_events(
-    decoder: Decoder,
+    decoder: VerifyingDecoder,
     tokenizer: Tokenizer,
     inputs_embeds: Tensor,
     input_ids: Sequence[int],
@@ -110,8 +138,8 @@ def continued_events(
     The positions that the statistics count are the new ones.
     """
     stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
-    sampler = make_sampler(options, stop_ids, inputs_embeds.device)
-    tokens = generate_tokens(decoder, inputs_embeds, sampler, options)
+    watch.recorder.drafts = Drafts() if options.speculate else None
+    tokens = _continue_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, watch.recorder.drafts)
     return _watch_tokens(tokens, tokenizer, input_ids, inputs_embeds.shape[1], options, watch)
 
 

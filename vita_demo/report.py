@@ -29,11 +29,11 @@ def report(answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
-    """Bytes that each token must read × tokens/s ÷ the copy bandwidth measured here and now."""
-    if answer.stats.decode_tps is None:
+    """Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now."""
+    if answer.stats.passes_tps is None:
         return None
     context = answer.prompt_tokens + len(answer.token_ids) // 2
-    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.decode_tps
+    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.passes_tps
     return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
 
 

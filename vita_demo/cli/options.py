@@ -109,6 +109,12 @@ generation_options = option_group(
         show_default=True,
         help="Who generates.",
     ),
+    click.option(
+        "--speculate",
+        type=int,
+        metavar="N",
+        help="Check N tokens guessed from the text so far in one pass: faster where answers repeat it, else slower.",
+    ),
     click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
     click.option("--seed", type=int, help="Make random draws repeatable."),
     click.option("--stop_string", "stop_strings", multiple=True, help="End before this text; repeatable."),
@@ -173,7 +179,8 @@ def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOpti
     from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-             "min_new_tokens", "num_beams", "engine", "time_limit_s", "strict_callbacks", "seed")  # fmt: skip
+             "min_new_tokens", "num_beams", "engine", "speculate", "time_limit_s", "seed",
+             "strict_callbacks")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
     explicit = {name: flags.get(name) for name in names}
     return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)

@@ -35,7 +35,7 @@ class Decoder(Protocol):
         """Begin to read one token [1], ``ahead`` positions behind those that count; otherwise as ``step``."""
 
     def keep(self) -> None:
-        """Count one more launched position as filled."""
+        """Count one more position as filled: one that was launched, or read beyond the first by ``verify``."""
 
 
 def generate_tokens(

@@ -69,6 +69,21 @@ class Decoder:
             raise GenerationError("this decoder's steps cannot be launched; this is a defect of vita-demo")
         return self._bucket_step.launch(token_id, self.cache.length + ahead)
 
+    def verify(self, token_ids: Tensor) -> Tensor:
+        """Read tokens [n] in one pass; return the logits after each [n, vocab_size], valid until the next step.
+
+        Only the first token is kept; see ``keep``.  To be called in inference mode, as ``step``.
+        """
+        if len(token_ids) == 1:
+            return self.step(token_ids)
+        kept = self.cache.length + 1
+        try:
+            embeds = self.language_model.embed_tokens(token_ids)[None]  # [1, n, D]
+            logits: Tensor = self.language_model(embeds, self.cache, last=len(token_ids))
+        finally:
+            self.cache.truncate(kept)
+        return logits
+
     def keep(self) -> None:
-        """Count one more launched position as filled."""
+        """Count one more position as filled: one that was launched, or that ``verify`` read."""
         self.cache.length += 1

@@ -199,11 +199,11 @@ class LanguageModel(nn.Module):
         grown.length = cache.length
         return grown
 
-    def forward(self, inputs_embeds: Tensor, cache: KVCache) -> Tensor:
-        """Append S positions [1, S, D] to the cache and return the logits [1, vocab_size] after the last."""
+    def forward(self, inputs_embeds: Tensor, cache: KVCache, last: int = 1) -> Tensor:
+        """Append S positions [1, S, D] to the cache and return the logits [last, vocab_size] after the last of them."""
         x = inputs_embeds
         for index, layer in enumerate(self.layers):
             x = layer(x, cache, index)
         cache.length += x.shape[1]
-        logits: Tensor = self.lm_head(self.norm(x[:, -1]))  # [1, vocab_size]
+        logits: Tensor = self.lm_head(self.norm(x[0, -last:]))  # [last, vocab_size]
         return logits
