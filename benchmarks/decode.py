@@ -2,52 +2,110 @@
 
     python -m benchmarks.decode [--shape tiny|0.5b|vita15] [--dtype float32] [--tokens 256] [--runs 5] [--threads 2]
     python -m benchmarks.decode --layers 2 --width 64
+    python -m benchmarks.decode --shape vita15 --device cuda --dtype bfloat16 --positions 1024
 
-All ways run interleaved after a warm-up, with and without three callbacks; their token ids are compared.  The table
-goes to stderr: time per token as median, range and 10th percentile, and how many times faster than transformers'
-``generate`` with its streamer the 10th percentile is.  The last line on stdout is JSON.
+All ways that this checkout and this machine offer run interleaved after warm-ups, with and without three callbacks;
+their token ids are compared.  The table goes to stderr: time per token as median, range and 10th percentile; how many
+times faster than transformers' ``generate`` with its streamer the 10th percentile is; the bytes of weights and cache
+that a token must read over the median time and the rate at which memory is copied, measured in the same run; and the
+seconds of the very first answer, which compiles or captures.  "steps alone" chooses and shows no tokens, "matrices
+alone" only multiplies.  The last line on stdout is JSON.
 """
 
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import click
 import torch
 
-from benchmarks.decode_ways import BASELINE, Decoded, make_ways
-from benchmarks.measuring import host, interleave, milliseconds, print_json, print_table, summarize
-from benchmarks.shapes import Shape, shape_options, take_shape
+from benchmarks import native_ways, transformers_ways
+from benchmarks.decode_ways import Call, Decoded, Maker, Subject, bind, make_ways
+from benchmarks.machine import Machine
+from benchmarks.measuring import first_calls, host, interleave, print_json, print_table, spread, summarize
+from benchmarks.shapes import shape_options, take_shape
+from benchmarks.transformers_ways import BASELINE
+from benchmarks.watchers import CALLBACKS
+from vita_demo.errors import VitaDemoError
+
+WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS}
 
 
-def report(shape: Shape, results: dict[str, list[Decoded]]) -> dict[str, Any]:
-    """Show the table and return what the JSON line says of each way."""
-    ways = {name: summarize([run.tpot_s for run in runs]) for name, runs in results.items()}
-    expected = results[BASELINE][0]
+# What a way may raise that this machine cannot do; the rest goes on.
+_SURVIVE = (ImportError, RuntimeError, ValueError, VitaDemoError)
+
+
+def choose(text: str, offered: Mapping[str, Any], flag: str) -> list[str]:
+    """Split a flag's value into names.
+
+    Raises:
+        click.UsageError: when one is not offered.
+    """
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        raise click.UsageError(f"{flag} {unknown[0]} is not one of: {', '.join(offered)}")
+    return names
+
+
+def sum_up(calls: Mapping[str, Call], results: Mapping[str, list[Decoded]], machine: Machine) -> dict[str, Any]:
+    """Return what the JSON line says of each way."""
+    ways: dict[str, Any] = {name: summarize([run.tpot_s for run in runs]) for name, runs in results.items()}
+    baseline = BASELINE if BASELINE in ways else next(iter(ways))
+    expected = results[baseline][0]
+    for name, found in ways.items():
+        call, runs = calls[name], results[name]
+        found["speedup"] = ways[baseline]["p10"] / found["p10"]
+        read_bytes = call.way.bytes_per_token(call.prompt.shape[1] + call.tokens // 2)
+        found["bandwidth_fraction"] = read_bytes / found["median"] / machine.copy_bytes_per_s
+        if runs[0].token_ids:
+            found["equal_tokens"] = min(run.equal_tokens(expected) for run in runs)
+            found["compared_tokens"] = min(call.tokens, len(expected.token_ids))
+    return ways
+
+
+def report(title: str, ways: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
+    """Show the table, and why what is not in it is not."""
     rows = []
     for name, way in ways.items():
-        way["speedup"] = ways[BASELINE]["p10"] / way["p10"]
-        way["equal_tokens"] = min(run.equal_tokens(expected) for run in results[name])
-        span = f"{milliseconds(way['min'])} – {milliseconds(way['max'])}"
-        columns = (milliseconds(way["median"]), span, milliseconds(way["p10"]), f"{way['speedup']:.2f} ×")
-        rows.append((name, *columns, f"{way['equal_tokens']} of {len(expected.token_ids)}"))
-    print_table(f"{shape}: ms a token", ("way", "median", "min – max", "p10", "speedup", "equal tokens"), rows)
-    return ways
+        equal = f"{way['equal_tokens']} of {way['compared_tokens']}" if "equal_tokens" in way else ""
+        speeds = f"{way['speedup']:.2f} ×", f"{way['bandwidth_fraction']:.0%}"
+        rows.append((name, *spread(way), *speeds, equal, f"{way['first_s']:.1f}"))
+    columns = ("way", "median", "min – max", "p10", "speedup", "of copying", "equal tokens", "first, s")
+    print_table(title, columns, rows)
+    if left_out:
+        print_table("left out", ("way", "because"), list(left_out.items()))
 
 
 @click.command()
 @shape_options
 @click.option("--positions", default=64, show_default=True, help="Length of the prompt.")
 @click.option("--tokens", default=256, show_default=True, help="Length of the answer.")
+@click.option("--transformers_tokens", type=int, help="Length of transformers' answers, where they take too long.")
 @click.option("--runs", default=5, show_default=True, help="Measured runs of each way.")
-def main(positions: int, tokens: int, runs: int, **flags: Any) -> None:
+@click.option("--ways", default=",".join(WAYS), show_default=True, help="Which, by their names in the table.")
+@click.option("--callbacks", default="none,three", show_default=True, help=f"With which: {', '.join(CALLBACKS)}.")
+def main(positions: int, tokens: int, transformers_tokens: int | None, runs: int, **flags: Any) -> None:
     """Measure decoding against transformers."""
+    names = choose(flags.pop("ways"), WAYS, "--ways")
+    callbacks = choose(flags.pop("callbacks"), CALLBACKS, "--callbacks")
     shape = take_shape(flags)
-    before, prompt = host(), shape.prompt(positions)
-    ways = {name: partial(way, prompt, tokens) for name, way in make_ways(shape.build()).items()}
-    found = report(shape, interleave(ways, runs))
+    before, prompt, subject = host(), shape.prompt(positions), Subject(shape.build())
+    ways, left_out = make_ways(subject, {name: WAYS[name] for name in names})
+    lengths = {"native": tokens, "bare": tokens, "transformers": transformers_tokens or tokens}
+    calls = bind(ways, prompt, lengths, callbacks)
+    first_s, failed = first_calls(calls, _SURVIVE)
+    left_out |= failed
+    results = interleave({name: calls[name] for name in first_s}, runs)
+    machine = Machine.measure(shape.device, shape.dtype)
+    found = sum_up(calls, results, machine)
+    for name, way in found.items():
+        way["first_s"] = first_s[name]
+    report(f"{shape}, {positions} positions: ms a token; the machine {machine}", found, left_out)
     settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "positions": positions}
-    print_json({**settings, "tokens": tokens, "runs": runs, "tpot_s": found, "host": before})
-    if shape.dtype == torch.float32 and any(way["equal_tokens"] < tokens for way in found.values()):
+    settings |= {"tokens": tokens, "transformers_tokens": lengths["transformers"], "runs": runs}
+    print_json({**settings, "tpot_s": found, "left_out": left_out, "machine": machine.to_dict(), "host": before})
+    exact = [found[name] for name in found if calls[name].way.exact and "equal_tokens" in found[name]]
+    if shape.dtype == torch.float32 and any(way["equal_tokens"] < way["compared_tokens"] for way in exact):
         raise SystemExit("the ways gave different tokens")
 
 

@@ -4,22 +4,44 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-def interleave(ways: Mapping[str, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[str, list[Result]]:
+def interleave(ways: Mapping[Key, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[Key, list[Result]]:
     """Run all ways in turn, ``runs`` times after the warm-ups; what else the machine does then meets all alike."""
-    results: dict[str, list[Result]] = {name: [] for name in ways}
+    results: dict[Key, list[Result]] = {name: [] for name in ways}
     for number in range(warm_ups + runs):
         for name, way in ways.items():
             result = way()
             if number >= warm_ups:
                 results[name].append(result)
     return results
+
+
+def first_calls(
+    ways: Mapping[str, Callable[[], Any]], survive: tuple[type[Exception], ...] = ()
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Call each way for the first time, which compiles and captures what is made only once.
+
+    Returns:
+        seconds by way, and of those that raised what to ``survive`` the first line of the reason.
+    """
+    seconds, failed = dict[str, float](), dict[str, str]()
+    for name, way in ways.items():
+        start = time.perf_counter()
+        try:
+            way()
+        except survive as error:
+            failed[name] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        else:
+            seconds[name] = time.perf_counter() - start
+    return seconds, failed
 
 
 def fast(values: Sequence[float]) -> float:
@@ -74,6 +96,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 def print_json(result: Mapping[str, Any]) -> None:
     """Print the one line that programs read."""
     print(json.dumps(result))
+
+
+def spread(way: Mapping[str, float]) -> tuple[str, str, str]:
+    """Write what ``summarize`` returns as median, range and 10th percentile in milliseconds."""
+    return (
+        milliseconds(way["median"]),
+        f"{milliseconds(way['min'])} – {milliseconds(way['max'])}",
+        milliseconds(way["p10"]),
+    )
 
 
 def milliseconds(seconds: float) -> str:

@@ -1,0 +1,100 @@
+"""This package's loop, in each of the ways in which this checkout and this machine can run it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.decode_ways import Decoded, Maker, Subject, Way, decoded
+from benchmarks.machine import timed
+from benchmarks.watchers import Letters
+from vita_demo.engine import Watch, continued_events
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import TokenEvent
+from vita_demo.generation.loop import Decoder as AnyDecoder
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.metrics import RunRecorder
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.vita import Decoder
+
+MakeDecoder = Callable[[int], AnyDecoder]
+"""Makes a decoder for so many positions."""
+
+
+def eager(subject: Subject) -> Way:
+    """One operation after the other."""
+    return _way(subject.model, partial(_decoder, subject.model))
+
+
+def steps(subject: Subject) -> Way:
+    """Forward steps alone: no token is chosen, read back or shown."""
+    make = partial(_decoder, subject.model)
+    return Way(lambda prompt, tokens, _: _steps(make, prompt, tokens), subject.model.bytes_per_token, "bare", False)
+
+
+def matrices(subject: Subject) -> Way:
+    """Every matrix once, times one row: nothing else of a step."""
+    model = subject.model
+    linears = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    weights_bytes = model.bytes_per_token(0)
+    return Way(lambda prompt, tokens, _: _matrices(linears, prompt, tokens), lambda _: weights_bytes, "bare", False)
+
+
+def _decoder(model: LanguageModel, capacity: int) -> Decoder:
+    with torch.inference_mode():
+        return Decoder(model, model.allocate_cache(capacity))
+
+
+def _way(model: LanguageModel, make: MakeDecoder, exact: bool = True) -> Way:
+    return Way(partial(_answer, make), model.bytes_per_token, exact=exact)
+
+
+def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[GenerationCallback]) -> Decoded:
+    decoder = make(prompt.shape[1] + tokens)
+    recorder, start = RunRecorder(), time.perf_counter()
+    watch, options = Watch(recorder, callbacks), GenerationOptions(max_new_tokens=tokens)
+    events = continued_events(decoder, Letters(), prompt, [], options, watch)
+    seen = [event for event in events if isinstance(event, TokenEvent)]
+    return decoded(start, [event.time_s for event in seen], [event.token_id for event in seen])
+
+
+def _steps(make: MakeDecoder, prompt: Tensor, tokens: int) -> Decoded:
+    decoder, token = make(prompt.shape[1] + tokens), torch.ones(1, dtype=torch.long, device=prompt.device)
+    decoder.prefill(prompt)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(tokens):
+                decoder.step(token)
+
+    return _even(timed(run, prompt.device), tokens)
+
+
+def _matrices(weights: Sequence[Tensor], prompt: Tensor, tokens: int) -> Decoded:
+    rows = {weight.shape[1]: prompt.new_ones(1, weight.shape[1]) for weight in weights}
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(tokens):
+                for weight in weights:
+                    F.linear(rows[weight.shape[1]], weight)
+
+    return _even(timed(run, prompt.device), tokens)
+
+
+def _even(seconds: float, tokens: int) -> Decoded:
+    """Spread the time of all steps evenly over them."""
+    return Decoded((), tuple(seconds * step / tokens for step in range(tokens + 1)))
+
+
+WAYS: Mapping[str, Maker] = {
+    "native eager": eager,
+    "steps alone": steps,
+    "matrices alone": matrices,
+}
+
+FAST = ("native eager",)
+"""The fastest first, of those that need no compiler and keep the weights as they are."""
