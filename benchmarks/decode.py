@@ -18,7 +18,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks import native_ways, transformers_ways
+from benchmarks import llama_cpp_ways, native_ways, transformers_ways
 from benchmarks.decode_ways import Call, Decoded, Maker, Subject, bind, make_ways
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, host, interleave, print_json, print_table, spread, summarize
@@ -27,7 +27,7 @@ from benchmarks.transformers_ways import BASELINE
 from benchmarks.watchers import CALLBACKS
 from vita_demo.errors import VitaDemoError
 
-WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS}
+WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS, **llama_cpp_ways.WAYS}
 
 
 # What a way may raise that this machine cannot do; the rest goes on.

@@ -1,37 +1,50 @@
 """This package's loop, in each of the ways in which this checkout and this machine can run it."""
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.decode_ways import Decoded, Maker, Subject, Way, decoded
+from benchmarks.decode_ways import Decoded, LeftOutError, Maker, Subject, Way, decoded
 from benchmarks.machine import timed
 from benchmarks.watchers import Letters
 from vita_demo.engine import Watch, continued_events
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import TokenEvent
-from vita_demo.generation.loop import Decoder as AnyDecoder
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.vita import Decoder
 
-MakeDecoder = Callable[[int], AnyDecoder]
+MakeDecoder = Callable[[int], Decoder]
 """Makes a decoder for so many positions."""
 
 
 def eager(subject: Subject) -> Way:
     """One operation after the other."""
-    return _way(subject.model, partial(_decoder, subject.model))
+    return _way(subject.model, **({"captured": False} if _offers("captured") else {}))
+
+
+def graph(subject: Subject) -> Way:
+    """Steps that were captured as CUDA graphs."""
+    _require("captured", "this checkout captures no CUDA graphs")
+    _require_gpu(subject.model)
+    return _way(subject.model)
+
+
+def compiled(subject: Subject) -> Way:
+    """Steps that torch's compiler fused."""
+    _require("compiled", "this checkout compiles no steps")
+    return _way(subject.model, compiled=True)
 
 
 def steps(subject: Subject) -> Way:
     """Forward steps alone: no token is chosen, read back or shown."""
-    make = partial(_decoder, subject.model)
+    make = _keep(subject.model)
     return Way(lambda prompt, tokens, _: _steps(make, prompt, tokens), subject.model.bytes_per_token, "bare", False)
 
 
@@ -43,17 +56,38 @@ def matrices(subject: Subject) -> Way:
     return Way(lambda prompt, tokens, _: _matrices(linears, prompt, tokens), lambda _: weights_bytes, "bare", False)
 
 
-def _decoder(model: LanguageModel, capacity: int) -> Decoder:
-    with torch.inference_mode():
-        return Decoder(model, model.allocate_cache(capacity))
+def _offers(option: str) -> bool:
+    return option in inspect.signature(Decoder).parameters
 
 
-def _way(model: LanguageModel, make: MakeDecoder, exact: bool = True) -> Way:
-    return Way(partial(_answer, make), model.bytes_per_token, exact=exact)
+def _require(option: str, otherwise: str) -> None:
+    if not _offers(option):
+        raise LeftOutError(otherwise)
+
+
+def _require_gpu(model: LanguageModel) -> None:
+    if model.norm.weight.device.type != "cuda":
+        raise LeftOutError("there are graphs on CUDA devices only")
+
+
+def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
+    """Return what makes a decoder once for each capacity: what it compiles or captures goes with its cache."""
+
+    @cache
+    def make(capacity: int) -> Decoder:
+        with torch.inference_mode():
+            return Decoder(model, model.allocate_cache(capacity), **options)
+
+    return make
+
+
+def _way(model: LanguageModel, exact: bool = True, **options: bool) -> Way:
+    return Way(partial(_answer, _keep(model, **options)), model.bytes_per_token, exact=exact)
 
 
 def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[GenerationCallback]) -> Decoded:
     decoder = make(prompt.shape[1] + tokens)
+    decoder.cache.truncate(0)
     recorder, start = RunRecorder(), time.perf_counter()
     watch, options = Watch(recorder, callbacks), GenerationOptions(max_new_tokens=tokens)
     events = continued_events(decoder, Letters(), prompt, [], options, watch)
@@ -63,6 +97,7 @@ def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[
 
 def _steps(make: MakeDecoder, prompt: Tensor, tokens: int) -> Decoded:
     decoder, token = make(prompt.shape[1] + tokens), torch.ones(1, dtype=torch.long, device=prompt.device)
+    decoder.cache.truncate(0)
     decoder.prefill(prompt)
 
     def run() -> None:
@@ -92,9 +127,11 @@ def _even(seconds: float, tokens: int) -> Decoded:
 
 WAYS: Mapping[str, Maker] = {
     "native eager": eager,
+    "native graph": graph,
+    "native compiled": compiled,
     "steps alone": steps,
     "matrices alone": matrices,
 }
 
-FAST = ("native eager",)
+FAST = ("native graph", "native eager")
 """The fastest first, of those that need no compiler and keep the weights as they are."""

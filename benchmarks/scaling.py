@@ -9,7 +9,8 @@ weights; their token ids are compared.  The table goes to stderr: median time pe
 memory had grown, at most, when prompts of that length had been answered first.  The last line on stdout is JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -28,13 +29,14 @@ _WINDOW = 16
 _SHORT_PROMPT = 16
 
 
-def grow_memory(shape: Shape, way: Way, lengths: list[int]) -> dict[int, int]:
+def grow_memory(shape: Shape, make_way: Callable[[], Way], lengths: list[int]) -> dict[int, int]:
     """Return the growth of the peak after each length, in rising order; prefill is counted in."""
-    way.decode(shape.prompt(_SHORT_PROMPT), _WINDOW, ())
+    make_way().decode(shape.prompt(_SHORT_PROMPT), _WINDOW, ())
     before = peak_memory_bytes(shape.device) or 0
     growth = {}
     for length in lengths:
-        way.decode(shape.prompt(length), _WINDOW, ())
+        # Made anew, since a way keeps its caches.
+        make_way().decode(shape.prompt(length), _WINDOW, ())
         growth[length] = (peak_memory_bytes(shape.device) or 0) - before
     return growth
 
@@ -79,15 +81,15 @@ def main(lengths: str, kinds: str, ways: str, runs: int, **flags: Any) -> None:
     """Measure how decoding scales."""
     names = choose(ways or ",".join((*FAST, BASELINE)), WAYS, "--ways")
     shape, sizes = take_shape(flags), sorted(int(length) for length in lengths.split(","))
-    before = host()
-    chosen, _ = make_ways(Subject(shape.build()), {name: WAYS[name] for name in names})
+    before, subject = host(), Subject(shape.build())
+    chosen, _ = make_ways(subject, {name: WAYS[name] for name in names})
     if not ways:
         chosen = {name: chosen[name] for name in [next(name for name in FAST if name in chosen), BASELINE]}
     points: dict[str, tuple[int, int]] = {}
     for length in sizes:
         points |= {f"prompt {length}": (length, _WINDOW + 1)} if "prompt" in kinds else {}
         points |= {f"answer {length}": (_SHORT_PROMPT, length)} if "answer" in kinds else {}
-    growth = grow_memory(shape, next(iter(chosen.values())), sizes)
+    growth = grow_memory(shape, partial(WAYS[next(iter(chosen))], subject), sizes)
     found = measure(shape, chosen, points, runs)
     rows = []
     for name, point in found.items():
