@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -66,9 +67,13 @@ class Shape:
             model.audio_encoder.cmvn.float()
         return self._fill(model, model.language_model)
 
+    def settings_folder(self) -> Path:
+        """Return the folder of the encoders' settings: the released model's, or the embedded one's for small shapes."""
+        return resource(*_FILES["vita15" if self.name in ("0.5b", "vita15") else "tiny"])
+
     def whole_config(self) -> VitaConfig:
-        """Return the settings with encoders: the released model's, or the embedded one's for small shapes."""
-        config = VitaConfig.from_pretrained(resource(*_FILES["vita15" if self.name in ("0.5b", "vita15") else "tiny"]))
+        """Return the settings with encoders that lead into this language model."""
+        config = VitaConfig.from_pretrained(self.settings_folder())
         return replace(config, text=self.config, audio=replace(config.audio, output_size=self.config.hidden_size))
 
     def _fill(self, model: Module, language_model: LanguageModel) -> Module:

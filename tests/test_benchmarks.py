@@ -1,18 +1,21 @@
 """The benchmarks measure what they say, on models small enough for a test."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import click
 import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import decode, machine, scaling, stages, startup
+from benchmarks import decode, load, machine, scaling, stages, startup
 from benchmarks.decode_ways import Call, Decoded, LeftOutError, Subject, Way, make_ways
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
 from benchmarks.shapes import Shape, explicit_shape, read_shape
+from vita_demo.model.vita import VitaModel
 
 SMALL = ("--layers", "1", "--width", "32", "--vocab", "211", "--runs", "2")
 CPU = torch.device("cpu")
@@ -26,9 +29,7 @@ def _small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small(**changes) -> Shape:
-    return Shape(
-        "small", **{"config": explicit_shape(1, 32, 0, 0, 0, 50), "device": CPU, "dtype": torch.float32, **changes}
-    )
+    return replace(Shape("small", explicit_shape(1, 32, 0, 0, 0, 50), CPU, torch.float32), **changes)
 
 
 def run(command: click.Command, *arguments: str) -> dict:
@@ -195,3 +196,17 @@ def test_shapes_by_name_and_by_number() -> None:
     assert (embedded.num_attention_heads, embedded.num_key_value_heads, embedded.intermediate_size) == (6, 2, 512)
     with pytest.raises(click.UsageError, match="5 heads"):
         explicit_shape(1, 32, 5, 0, 0, 50)
+
+
+def test_loading_is_compared_on_one_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each run is a process that imports for seconds.
+    monkeypatch.setattr(load, "interleave", partial(interleave, warm_ups=0))
+    found = run(load.main, "--dtype", "bfloat16", "--runs", "1")
+    ours, theirs = found["load_s"]["native"], found["load_s"]["transformers"]
+    with torch.device("meta"):
+        whole = VitaModel(small(config=explicit_shape(1, 32, 0, 0, 0, 211)).whole_config())
+    parameters = [sum(tensor.numel() for tensor in part.parameters()) for part in (whole, whole.language_model)]
+    for way, count in zip((ours, theirs), parameters, strict=True):
+        assert 2 * count <= way["weights_bytes"] < 2.1 * count
+        assert way["peak_ratio"] > 0
+        assert way["bytes_per_s"] == pytest.approx(way["weights_bytes"] / way["median"])

@@ -1,0 +1,124 @@
+"""How fast a checkpoint of random weights loads, and how much memory that takes, against transformers' reader.
+
+    python -m benchmarks.load [--shape tiny|0.5b|vita15] [--dtype bfloat16] [--device cuda] [--runs 5]
+
+Writes the checkpoint in the released layout into a temporary folder, then loads it in fresh processes, interleaved
+after a warm-up, which leaves the files in the system's cache: this package loads the whole model, transformers the
+language model in it.  Imports are not counted.  The table goes to stderr: the bytes of the weights over the median
+time, and the most memory that loading took over those bytes.  The last line on stdout is JSON.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
+from benchmarks.shapes import Shape, shape_options, take_shape
+from vita_demo.model.checkpoint import save_checkpoint
+
+_CHILD = """
+import json, sys, time, torch
+from pathlib import Path
+from vita_demo.config import VitaConfig
+from vita_demo.device import current_memory_bytes, peak_memory_bytes, synchronizer
+from vita_demo.model.checkpoint import Checkpoint
+
+folder, device, dtype = Path(sys.argv[1]), torch.device(sys.argv[2]), getattr(torch, sys.argv[3])
+config = VitaConfig.from_pretrained(folder)
+{prepare}
+torch.ones(99, 99, device=device) @ torch.ones(99, 99, device=device)
+on_cpu = device.type == "cpu"
+before = current_memory_bytes()[0] if on_cpu else 0
+start = time.perf_counter()
+model = {load}
+synchronizer(device)()
+load_s = time.perf_counter() - start
+weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+print(json.dumps({{"load_s": load_s, "weights_bytes": weights, "peak_bytes": peak_memory_bytes(device) - before}}))
+"""
+_LOADERS = {
+    "native": {
+        "prepare": "",
+        "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(device, dtype)",
+    },
+    "transformers": {
+        "prepare": """
+from dataclasses import asdict
+from importlib.util import find_spec
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers.utils import logging
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+theirs = Qwen2Config(**asdict(config.text))
+place = {"device_map": device} if find_spec("accelerate") else {}
+""",
+        "load": "Qwen2ForCausalLM.from_pretrained(folder, config=theirs, dtype=dtype, **place).to(device)",
+    },
+}
+
+
+def write_checkpoint(shape: Shape, folder: Path) -> None:
+    """Write the shape's random weights and settings in the released layout, without a tokenizer."""
+    shutil.copytree(shape.settings_folder(), folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    values = json.loads((folder / "config.json").read_text()) | asdict(shape.config)
+    (folder / "config.json").write_text(json.dumps(values))
+    train = next(folder.glob("*/train.yaml"))
+    train.write_text(re.sub(r"(llm_embed_dim:) \d+", rf"\1 {shape.config.hidden_size}", train.read_text()))
+    save_checkpoint(shape.build_whole(), folder)
+
+
+def load(name: str, folder: Path, shape: Shape) -> dict[str, float]:
+    """Load in a fresh process; return what it measured."""
+    dtype = str(shape.dtype).removeprefix("torch.")
+    command = [sys.executable, "-c", _CHILD.format(**_LOADERS[name]), folder, str(shape.device), dtype]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def sum_up(runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Return what the JSON line says of one way to load."""
+    found: dict[str, Any] = summarize([run["load_s"] for run in runs])
+    weights = found["weights_bytes"] = runs[0]["weights_bytes"]
+    found["bytes_per_s"] = weights / found["median"]
+    return found | {"peak_ratio": max(run["peak_bytes"] for run in runs) / weights}
+
+
+def report(title: str, ways: Mapping[str, dict[str, Any]]) -> None:
+    """Show the table."""
+    rows = []
+    for name, way in ways.items():
+        figures = f"{way['weights_bytes'] / 1e9:.2f}", f"{way['bytes_per_s'] / 1e9:.2f}", f"{way['peak_ratio']:.2f} ×"
+        rows.append((name, *spread(way), *figures))
+    print_table(title, ("way", "median", "min – max", "p10", "weights, GB", "GB/s", "peak memory"), rows)
+
+
+@click.command()
+@shape_options
+@click.option("--runs", default=5, show_default=True, help="Measured runs of each.")
+def main(runs: int, **flags: Any) -> None:
+    """Measure loading."""
+    shape, before = take_shape(flags), host()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "checkpoint"
+        write_checkpoint(shape, folder)
+        results = interleave({name: partial(load, name, folder, shape) for name in _LOADERS}, runs)
+    found = {name: sum_up(measured) for name, measured in results.items()}
+    speedup = found["native"]["bytes_per_s"] / found["transformers"]["bytes_per_s"]
+    report(f"loading {shape}: ms; native reads {speedup:.2f} × the bytes per second", found)
+    settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "runs": runs}
+    print_json({**settings, "load_s": found, "speedup": speedup, "host": before})
+
+
+if __name__ == "__main__":
+    main()
