@@ -21,7 +21,7 @@ import torch
 from benchmarks import llama_cpp_ways, native_ways, transformers_ways
 from benchmarks.decode_ways import Call, Decoded, Maker, Subject, bind, make_ways
 from benchmarks.machine import Machine
-from benchmarks.measuring import first_calls, host, interleave, print_json, print_table, spread, summarize
+from benchmarks.measuring import Notices, first_calls, host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import shape_options, take_shape
 from benchmarks.transformers_ways import BASELINE
 from benchmarks.watchers import CALLBACKS
@@ -80,30 +80,36 @@ def report(title: str, ways: Mapping[str, Any], left_out: Mapping[str, str]) -> 
 @shape_options
 @click.option("--positions", default=64, show_default=True, help="Length of the prompt.")
 @click.option("--tokens", default=256, show_default=True, help="Length of the answer.")
-@click.option("--transformers_tokens", type=int, help="Length of transformers' answers, where they take too long.")
+@click.option("--slow_tokens", type=int, help="Length of the answers of what launches operation by operation.")
 @click.option("--runs", default=5, show_default=True, help="Measured runs of each way.")
 @click.option("--ways", default=",".join(WAYS), show_default=True, help="Which, by their names in the table.")
 @click.option("--callbacks", default="none,three", show_default=True, help=f"With which: {', '.join(CALLBACKS)}.")
-def main(positions: int, tokens: int, transformers_tokens: int | None, runs: int, **flags: Any) -> None:
+def main(positions: int, tokens: int, slow_tokens: int | None, runs: int, **flags: Any) -> None:
     """Measure decoding against transformers."""
     names = choose(flags.pop("ways"), WAYS, "--ways")
     callbacks = choose(flags.pop("callbacks"), CALLBACKS, "--callbacks")
     shape = take_shape(flags)
     before, prompt, subject = host(), shape.prompt(positions), Subject(shape.build())
     ways, left_out = make_ways(subject, {name: WAYS[name] for name in names})
-    lengths = {"native": tokens, "bare": tokens, "transformers": transformers_tokens or tokens}
+    lengths = {"fast": tokens, "bare": tokens, "slow": slow_tokens or tokens}
+    if not ways:
+        raise SystemExit("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
     calls = bind(ways, prompt, lengths, callbacks)
-    first_s, failed = first_calls(calls, _SURVIVE)
-    left_out |= failed
-    results = interleave({name: calls[name] for name in first_s}, runs)
+    with Notices() as notices:
+        first_s, failed = first_calls(calls, _SURVIVE)
+        left_out |= failed
+        results = interleave({name: calls[name] for name in first_s}, runs)
     machine = Machine.measure(shape.device, shape.dtype)
     found = sum_up(calls, results, machine)
     for name, way in found.items():
         way["first_s"] = first_s[name]
     report(f"{shape}, {positions} positions: ms a token; the machine {machine}", found, left_out)
+    for text in notices.texts:
+        click.echo(f"notice: {text}", err=True)
     settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "positions": positions}
-    settings |= {"tokens": tokens, "transformers_tokens": lengths["transformers"], "runs": runs}
-    print_json({**settings, "tpot_s": found, "left_out": left_out, "machine": machine.to_dict(), "host": before})
+    settings |= {"tokens": tokens, "slow_tokens": lengths["slow"], "runs": runs}
+    settings |= {"left_out": left_out, "notices": notices.texts, "machine": machine.to_dict(), "host": before}
+    print_json({**settings, "tpot_s": found})
     exact = [found[name] for name in found if calls[name].way.exact and "equal_tokens" in found[name]]
     if shape.dtype == torch.float32 and any(way["equal_tokens"] < way["compared_tokens"] for way in exact):
         raise SystemExit("the ways gave different tokens")

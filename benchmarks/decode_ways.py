@@ -74,13 +74,13 @@ class Way:
     Attributes:
         decode: does it.
         bytes_per_token: what one step must read at a context of so many positions.
-        kind: "native"; "transformers", whose answers may be chosen shorter; or "bare", which calls no callbacks.
+        kind: "fast"; "slow", whose answers may be chosen shorter; or "bare", which calls no callbacks.
         exact: whether its tokens are those of the others, in float32.
     """
 
     decode: Decode
     bytes_per_token: Callable[[int], int]
-    kind: str = "native"
+    kind: str = "fast"
     exact: bool = True
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the whole GPU program in one call of under nine minutes: the tests that need a GPU, then every benchmark.
 #
-#     benchmarks/gpu.sh [--shape vita15] [--device cuda] [--dtype bfloat16]
+#     benchmarks/gpu.sh [--shape vita15] [--device cuda] [--dtype bfloat16] [PART...]
 #
+# The parts, all unless some are named, are tests, decode-1k, callbacks, decode-4k, stages, scaling, load and startup.
 # Needs torch, transformers, click, rich and pytest; neither decord nor librosa.  Every part has its own limit of
 # time; where one fails or has none left, the others go on, and the exit code is 1.  Into $OUT, by default
 # ./benchmark-results, go results.jsonl, one line of JSON for each part, and log.txt, all tables and messages.
@@ -16,11 +17,17 @@ while (($#)); do
         --shape) shape=${2:-} ;;
         --device) device=${2:-} ;;
         --dtype) dtype=${2:-} ;;
-        *) echo "gpu.sh: $1 is unknown; it takes --shape, --device and --dtype" >&2 && exit 2 ;;
+        -*) echo "gpu.sh: $1 is unknown; it takes --shape, --device and --dtype" >&2 && exit 2 ;;
+        *) break ;;
     esac
     shift 2 || { echo "gpu.sh: $1 lacks its value" >&2 && exit 2; }
 done
 
+all="tests decode-1k callbacks decode-4k stages scaling load startup"
+wanted=" ${*:-$all} "
+for name in $wanted; do
+    [[ " $all " == *" $name "* ]] || { echo "gpu.sh: $name is no part; there are $all" >&2 && exit 2; }
+done
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-benchmark-results}
 budget_s=${BUDGET_S:-520}
@@ -33,6 +40,7 @@ mkdir -p "$OUT" && : >"$results" || exit 2
 part() {
     local name=$1 limit_s=$2 start_s=$SECONDS code=0 last
     shift 2
+    [[ $wanted == *" $name "* ]] || return 0
     ((limit_s > budget_s - SECONDS)) && limit_s=$((budget_s - SECONDS))
     if ((limit_s < 5)); then
         echo "== $name: no time left"
@@ -61,14 +69,16 @@ main() {
     local tests
     # Only these: others need libraries that read media.
     read -ra tests <<<"${TESTS:-$(grep -rlE 'skipif\(not torch\.cuda\.is_available' tests | sort | tr '\n' ' ')}"
-    part tests 150 "$PYTHON" -m pytest -q "${tests[@]:-tests/test_cuda.py}"
-    measure decode-1k 150 decode --positions 1024 --transformers_tokens 64 --callbacks none,three,slow
-    measure stages 70 stages
-    measure decode-4k 60 decode --positions 4096 --transformers_tokens 32 --callbacks three \
+    part tests 100 "$PYTHON" -m pytest -q "${tests[@]:-tests/test_cuda.py}"
+    measure decode-1k 200 decode --positions 1024 --slow_tokens 32 --callbacks three
+    measure callbacks 60 decode --positions 1024 --slow_tokens 32 --callbacks none,three,slow \
+        --ways "native graph,native eager"
+    measure decode-4k 90 decode --positions 4096 --slow_tokens 32 --callbacks three \
         --ways "native graph,native compiled,steps alone,transformers"
+    measure stages 70 stages
     measure scaling 60 scaling --kinds prompt
-    part startup 40 "$PYTHON" -m benchmarks.startup --device "$device" --runs 3
-    measure load 90 load --runs 2
+    measure load 110 load --runs 2
+    part startup 60 "$PYTHON" -m benchmarks.startup --device "$device" --runs 2
     echo "== done after $SECONDS s: $results"
     return "$failed"
 }

@@ -1,6 +1,7 @@
 """How every benchmark measures: interleaved runs after a warm-up, the host beside the figures, one JSON last line."""
 
 import json
+import logging
 import os
 import platform
 import statistics
@@ -52,6 +53,26 @@ def fast(values: Sequence[float]) -> float:
 def summarize(values: Sequence[float]) -> dict[str, float]:
     """Sum up the runs of one way."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "p10": fast(values)}
+
+
+class Notices(logging.Handler):
+    """Collects the package's warnings while something runs, such as that it fell back to a slower way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the message, once."""
+        if record.getMessage() not in self.texts:
+            self.texts.append(record.getMessage())
+
+    def __enter__(self) -> "Notices":
+        logging.getLogger("vita_demo").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("vita_demo").removeHandler(self)
 
 
 def host(**more: Any) -> dict[str, Any]:

@@ -26,19 +26,22 @@ MakeDecoder = Callable[[int], Decoder]
 
 def eager(subject: Subject) -> Way:
     """One operation after the other."""
-    return _way(subject.model, **({"captured": False} if _offers("captured") else {}))
+    return _way(subject.model, kind="slow", **({"captured": False} if _offers("captured") else {}))
 
 
 def graph(subject: Subject) -> Way:
     """Steps that were captured as CUDA graphs."""
-    _require("captured", "this checkout captures no CUDA graphs")
-    _require_gpu(subject.model)
+    if not _offers("captured"):
+        raise LeftOutError("this checkout captures no CUDA graphs")
+    if subject.model.norm.weight.device.type != "cuda":
+        raise LeftOutError("there are graphs on CUDA devices only")
     return _way(subject.model)
 
 
 def compiled(subject: Subject) -> Way:
     """Steps that torch's compiler fused."""
-    _require("compiled", "this checkout compiles no steps")
+    if not _offers("compiled"):
+        raise LeftOutError("this checkout compiles no steps")
     return _way(subject.model, compiled=True)
 
 
@@ -60,16 +63,6 @@ def _offers(option: str) -> bool:
     return option in inspect.signature(Decoder).parameters
 
 
-def _require(option: str, otherwise: str) -> None:
-    if not _offers(option):
-        raise LeftOutError(otherwise)
-
-
-def _require_gpu(model: LanguageModel) -> None:
-    if model.norm.weight.device.type != "cuda":
-        raise LeftOutError("there are graphs on CUDA devices only")
-
-
 def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
     """Return what makes a decoder once for each capacity: what it compiles or captures goes with its cache."""
 
@@ -81,8 +74,8 @@ def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
     return make
 
 
-def _way(model: LanguageModel, exact: bool = True, **options: bool) -> Way:
-    return Way(partial(_answer, _keep(model, **options)), model.bytes_per_token, exact=exact)
+def _way(model: LanguageModel, kind: str = "fast", exact: bool = True, **options: bool) -> Way:
+    return Way(partial(_answer, _keep(model, **options)), model.bytes_per_token, kind, exact)
 
 
 def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[GenerationCallback]) -> Decoded:

@@ -54,7 +54,7 @@ def measure(
         answers[positions] = max(tokens, answers.get(positions, 0))
     calls: dict[tuple[str, int], Call] = {}
     for positions, tokens in answers.items():
-        bound = bind(ways, shape.prompt(positions), dict.fromkeys(("native", "transformers"), tokens))
+        bound = bind(ways, shape.prompt(positions), dict.fromkeys(("fast", "slow"), tokens))
         calls |= {(name, positions): call for name, call in bound.items()}
     results = interleave(calls, runs)
     return {

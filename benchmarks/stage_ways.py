@@ -74,8 +74,13 @@ class Stages:
     def prefill(self, positions: int) -> dict[str, Stage]:
         """Read a prompt up to the next token's logits, natively and with transformers."""
         prompt, work = self.shape.prompt(positions), [self._prefill_work(positions)]
-        theirs = self.model.as_transformers()
-        ours = partial(self._prefill, lambda: self.model.decoder(positions + _ANSWER).prefill(prompt))
+        theirs, decoder = self.model.as_transformers(), self.model.decoder(positions + _ANSWER)
+
+        def read() -> Tensor:
+            decoder.cache.truncate(0)
+            return decoder.prefill(prompt)
+
+        ours = partial(self._prefill, read)
         rival = partial(self._prefill, lambda: theirs(inputs_embeds=prompt, logits_to_keep=1).logits[:, -1])
         name = f"prefill, {positions} positions"
         return {

@@ -41,7 +41,7 @@ WAYS: Mapping[str, Maker] = {
 
 def _way(subject: Subject, **options: Any) -> Way:
     run = partial(_generate, subject.transformers, options)
-    return Way(run, subject.model.bytes_per_token, kind="transformers")
+    return Way(run, subject.model.bytes_per_token, kind="slow")
 
 
 def _generate(

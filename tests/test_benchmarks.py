@@ -39,7 +39,7 @@ def run(command: click.Command, *arguments: str) -> dict:
 
 
 def test_decoding_is_compared_on_equal_tokens() -> None:
-    found = run(decode.main, "--positions", "5", "--tokens", "12", "--transformers_tokens", "7")
+    found = run(decode.main, "--positions", "5", "--tokens", "12", "--slow_tokens", "7")
     ways = found["tpot_s"]
     assert {"native eager", "native eager, 3 callbacks", "steps alone", "transformers static"} <= ways.keys()
     assert ways["transformers"]["speedup"] == 1

@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> dict[str, dict]:
 def test_other_parts_go_on_when_one_fails(program, tmp_path: Path) -> None:
     assert program("--shape", "tiny", "--device", "cpu").returncode == 1
     parts = results(tmp_path)
-    assert [*parts] == ["tests", "decode-1k", "stages", "decode-4k", "scaling", "startup", "load"]
+    assert [*parts] == ["tests", "decode-1k", "callbacks", "decode-4k", "stages", "scaling", "load", "startup"]
     assert {name: part["exit"] for name, part in parts.items() if part["exit"]} == {"stages": 3}
     assert parts["stages"]["result"] is None
     assert parts["scaling"]["result"] == {"runs": 5}
@@ -52,12 +52,20 @@ def test_other_parts_go_on_when_one_fails(program, tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["log.txt", "results.jsonl"]
 
 
+def test_parts_that_are_named_run_alone(program, tmp_path: Path) -> None:
+    assert program("--dtype", "float32", "startup", "decode-4k").returncode == 0
+    assert [*results(tmp_path)] == ["decode-4k", "startup"]
+
+
 def test_what_has_no_time_left_is_named(program, tmp_path: Path) -> None:
     assert program(BUDGET_S="3").returncode == 1
     assert {part["exit"] for part in results(tmp_path).values()} == {None}
 
 
-@pytest.mark.parametrize(("arguments", "error"), [(["--shape"], "--shape lacks"), (["fast"], "fast is unknown")])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [(["--shape"], "--shape lacks"), (["--fast"], "--fast is unknown"), (["tests", "fast"], "fast is no part")],
+)
 def test_a_wrong_argument_is_refused(program, arguments: list[str], error: str) -> None:
     done = program(*arguments)
     assert done.returncode == 2
