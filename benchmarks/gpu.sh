@@ -72,7 +72,7 @@ main() {
     part tests 100 "$PYTHON" -m pytest -q "${tests[@]:-tests/test_cuda.py}"
     measure decode-1k 200 decode --positions 1024 --slow_tokens 32 --callbacks three
     measure callbacks 60 decode --positions 1024 --slow_tokens 32 --callbacks none,three,slow \
-        --ways "native graph,native eager"
+        --ways "native graph,native eager,transformers"
     measure decode-4k 90 decode --positions 4096 --slow_tokens 32 --callbacks three \
         --ways "native graph,native compiled,steps alone,transformers"
     measure stages 70 stages

@@ -65,6 +65,12 @@ def test_other_tokens_in_float32_are_a_failure(monkeypatch: pytest.MonkeyPatch) 
     assert result.exit_code == 1
 
 
+@pytest.mark.parametrize("names", [("a", "transformers"), ("a", "transformers, 3 callbacks"), ("transformers", "a")])
+def test_speeds_are_counted_from_transformers_where_it_runs(names: tuple[str, ...]) -> None:
+    assert decode.choose_baseline(["transformers static", *names]).split(",")[0] == "transformers"
+    assert decode.choose_baseline(["a", "transformers static"]) == "a"
+
+
 def test_a_way_that_is_not_there_is_left_out_with_its_reason() -> None:
     def missing(subject: Subject) -> Way:
         raise LeftOutError("not today")
