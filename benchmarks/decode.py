@@ -29,7 +29,7 @@ from vita_demo.errors import VitaDemoError
 
 WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS, **llama_cpp_ways.WAYS}
 # What a way may raise that this machine cannot do; the rest goes on.
-_SURVIVE = (ImportError, RuntimeError, ValueError, VitaDemoError)
+_SURVIVE = (AssertionError, ImportError, RuntimeError, ValueError, VitaDemoError)
 
 
 def choose(text: str, offered: Mapping[str, Any], flag: str) -> list[str]:

@@ -3,6 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import cache, partial
 
 import torch
@@ -13,6 +14,7 @@ from benchmarks.decode_ways import Decoded, LeftOutError, Maker, Subject, Way, d
 from benchmarks.machine import timed
 from benchmarks.watchers import Letters
 from vita_demo.engine import Watch, continued_events
+from vita_demo.errors import VitaDemoError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
@@ -43,6 +45,21 @@ def compiled(subject: Subject) -> Way:
     if not _offers("compiled"):
         raise LeftOutError("this checkout compiles no steps")
     return _way(subject.model, compiled=True)
+
+
+def quantized(subject: Subject, quantize: str) -> Way:
+    """A copy of the weights in few bits."""
+    try:
+        from vita_demo.model.quantized import quantize_in_place
+    except ImportError:
+        raise LeftOutError("this checkout quantizes no weights") from None
+    # Modules are copied, tensors are not.
+    model = deepcopy(subject.model, {id(parameter): parameter for parameter in subject.model.parameters()})
+    try:
+        quantize_in_place(model, quantize)
+    except VitaDemoError as error:
+        raise LeftOutError(str(error)) from error
+    return _way(model, exact=False)
 
 
 def steps(subject: Subject) -> Way:
@@ -122,6 +139,8 @@ WAYS: Mapping[str, Maker] = {
     "native eager": eager,
     "native graph": graph,
     "native compiled": compiled,
+    "native int8": partial(quantized, quantize="int8"),
+    "native int4": partial(quantized, quantize="int4"),
     "steps alone": steps,
     "matrices alone": matrices,
 }
