@@ -12,24 +12,22 @@ seconds of the very first answer, which compiles or captures.  "steps alone" cho
 alone" only multiplies.  The last line on stdout is JSON.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 import torch
 
 from benchmarks import llama_cpp_ways, native_ways, transformers_ways
-from benchmarks.decode_ways import Call, Decoded, Maker, Subject, bind, make_ways
+from benchmarks.decode_ways import Call, Decoded, Maker, Missing, Subject, bind, make_ways
 from benchmarks.machine import Machine
 from benchmarks.measuring import Notices, first_calls, host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import shape_options, take_shape
 from benchmarks.transformers_ways import BASELINE
 from benchmarks.watchers import CALLBACKS
-from vita_demo.errors import VitaDemoError
 
 WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS, **llama_cpp_ways.WAYS}
-# What a way may raise that this machine cannot do; the rest goes on.
-_SURVIVE = (AssertionError, ImportError, RuntimeError, ValueError, VitaDemoError)
 
 
 def choose(text: str, offered: Mapping[str, Any], flag: str) -> list[str]:
@@ -67,7 +65,7 @@ def sum_up(calls: Mapping[str, Call], results: Mapping[str, list[Decoded]], mach
     return ways
 
 
-def report(title: str, ways: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
+def report(title: str, ways: Mapping[str, Any], missing: Missing, notices: Sequence[str]) -> None:
     """Show the table, and why what is not in it is not."""
     rows = []
     for name, way in ways.items():
@@ -76,8 +74,9 @@ def report(title: str, ways: Mapping[str, Any], left_out: Mapping[str, str]) -> 
         rows.append((name, *spread(way), *speeds, equal, f"{way['first_s']:.1f}"))
     columns = ("way", "median", "min – max", "p10", "speedup", "of copying", "equal tokens", "first, s")
     print_table(title, columns, rows)
-    if left_out:
-        print_table("left out", ("way", "because"), list(left_out.items()))
+    others = [*missing.left_out.items(), *missing.failed.items(), *(("notice", text) for text in notices)]
+    if others:
+        print_table("left out or failed", ("way", "because"), others)
 
 
 @click.command()
@@ -94,26 +93,25 @@ def main(positions: int, tokens: int, slow_tokens: int | None, runs: int, **flag
     callbacks = choose(flags.pop("callbacks"), CALLBACKS, "--callbacks")
     shape = take_shape(flags)
     before, prompt, subject = host(), shape.prompt(positions), Subject(shape.build())
-    ways, left_out = make_ways(subject, {name: WAYS[name] for name in names})
-    lengths = {"fast": tokens, "bare": tokens, "slow": slow_tokens or tokens}
-    if not ways:
-        raise SystemExit("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
-    calls = bind(ways, prompt, lengths, callbacks)
+    ways, missing = make_ways(subject, {name: WAYS[name] for name in names})
+    calls = bind(ways, prompt, {"fast": tokens, "bare": tokens, "slow": slow_tokens or tokens}, callbacks)
     with Notices() as notices:
-        first_s, failed = first_calls(calls, _SURVIVE)
-        left_out |= failed
+        first_s = first_calls(calls, missing.failed)
         results = interleave({name: calls[name] for name in first_s}, runs)
+    if not results:
+        raise SystemExit(f"cannot measure {missing}")
     machine = Machine.measure(shape.device, shape.dtype)
     found = sum_up(calls, results, machine)
     for name, way in found.items():
         way["first_s"] = first_s[name]
-    report(f"{shape}, {positions} positions: ms a token; the machine {machine}", found, left_out)
-    for text in notices.texts:
-        click.echo(f"notice: {text}", err=True)
+    title = f"{shape}, {positions} positions: ms a token; the machine {machine}"
+    report(title, found, missing, notices.texts)
     settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "positions": positions}
-    settings |= {"tokens": tokens, "slow_tokens": lengths["slow"], "runs": runs}
-    settings |= {"left_out": left_out, "notices": notices.texts, "machine": machine.to_dict(), "host": before}
+    settings |= {"tokens": tokens, "slow_tokens": slow_tokens or tokens, "runs": runs, **asdict(missing)}
+    settings |= {"notices": notices.texts, "machine": machine.to_dict(), "host": before}
     print_json({**settings, "tpot_s": found})
+    if missing.failed:
+        raise SystemExit(f"failed: {', '.join(missing.failed)}")
     exact = [found[name] for name in found if calls[name].way.exact and "equal_tokens" in found[name]]
     if shape.dtype == torch.float32 and any(way["equal_tokens"] < way["compared_tokens"] for way in exact):
         raise SystemExit("the ways gave different tokens")

@@ -1,12 +1,13 @@
 """Ways to decode the same prompt with the same weights: what one is, what it leaves, and which there are."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
+from benchmarks.measuring import describe
 from benchmarks.watchers import CALLBACKS
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.model.language_model import LanguageModel
@@ -88,15 +89,30 @@ Maker = Callable[[Subject], Way]
 """Makes a way, or raises ``LeftOutError``."""
 
 
-def make_ways(subject: Subject, makers: Mapping[str, Maker]) -> tuple[dict[str, Way], dict[str, str]]:
-    """Make the ways that this checkout and this machine offer, and say why the others are left out."""
-    found, left_out = dict[str, Way](), dict[str, str]()
+@dataclass(frozen=True)
+class Missing:
+    """Ways that cannot be measured, and why.
+
+    Attributes:
+        left_out: what this checkout or this machine does not offer.
+        failed: what it offers and cannot do.
+    """
+
+    left_out: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def make_ways(subject: Subject, makers: Mapping[str, Maker]) -> tuple[dict[str, Way], Missing]:
+    """Make the ways that there are; what goes wrong with one does not keep the others from being measured."""
+    found, missing = dict[str, Way](), Missing()
     for name, make in makers.items():
         try:
             found[name] = make(subject)
         except LeftOutError as error:
-            left_out[name] = str(error)
-    return found, left_out
+            missing.left_out[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - it is reported, and the benchmark fails in the end
+            missing.failed[name] = describe(error)
+    return found, missing
 
 
 @dataclass(frozen=True)

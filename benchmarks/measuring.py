@@ -25,24 +25,33 @@ def interleave(ways: Mapping[Key, Callable[[], Result]], runs: int, warm_ups: in
     return results
 
 
-def first_calls(
-    ways: Mapping[str, Callable[[], Any]], survive: tuple[type[Exception], ...] = ()
-) -> tuple[dict[str, float], dict[str, str]]:
+def first_calls(ways: Mapping[str, Callable[[], Any]], failed: dict[str, str] | None = None) -> dict[str, float]:
     """Call each way for the first time, which compiles and captures what is made only once.
 
+    Args:
+        ways: what to call.
+        failed: takes the reasons of those that raise; without it, the first that raises ends all.
+
     Returns:
-        seconds by way, and of those that raised what to ``survive`` the first line of the reason.
+        seconds of those that did not.
     """
-    seconds, failed = dict[str, float](), dict[str, str]()
+    seconds = {}
     for name, way in ways.items():
         start = time.perf_counter()
         try:
             way()
-        except survive as error:
-            failed[name] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        except Exception as error:
+            if failed is None:
+                raise
+            failed[name] = describe(error)
         else:
             seconds[name] = time.perf_counter() - start
-    return seconds, failed
+    return seconds
+
+
+def describe(error: Exception) -> str:
+    """Say in one line what was raised."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def fast(values: Sequence[float]) -> float:

@@ -82,7 +82,9 @@ def main(lengths: str, kinds: str, ways: str, runs: int, **flags: Any) -> None:
     names = choose(ways or ",".join((*FAST, BASELINE)), WAYS, "--ways")
     shape, sizes = take_shape(flags), sorted(int(length) for length in lengths.split(","))
     before, subject = host(), Subject(shape.build())
-    chosen, _ = make_ways(subject, {name: WAYS[name] for name in names})
+    chosen, missing = make_ways(subject, {name: WAYS[name] for name in names})
+    if missing.failed or not chosen:
+        raise SystemExit(f"cannot measure {missing}")
     if not ways:
         chosen = {name: chosen[name] for name in [next(name for name in FAST if name in chosen), BASELINE]}
     points: dict[str, tuple[int, int]] = {}

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import decode, load, machine, scaling, stages, startup
-from benchmarks.decode_ways import Call, Decoded, LeftOutError, Subject, Way, make_ways
+from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject, Way, make_ways
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
@@ -77,19 +77,27 @@ def test_a_way_that_is_not_there_is_left_out_with_its_reason() -> None:
     def missing(subject: Subject) -> Way:
         raise LeftOutError("not today")
 
-    there = Way(lambda *_: Decoded((), ()), lambda _: 1)
-    found, left_out = make_ways(Subject(small().build()), {"a": missing, "b": lambda _: there})
-    assert (found, left_out) == ({"b": there}, {"a": "not today"})
-
-
-def test_a_way_that_fails_at_first_is_left_out_with_its_reason() -> None:
-    def fail() -> None:
+    def broken(subject: Subject) -> Way:
         raise RuntimeError("no such kernel\nat line 1")
 
-    seconds, failed = first_calls({"a": fail, "b": list}, (RuntimeError,))
-    assert [*seconds] == ["b"]
-    assert failed == {"a": "RuntimeError: no such kernel"}
-    with pytest.raises(RuntimeError):
+    there = Way(lambda *_: Decoded((), ()), lambda _: 1)
+    found, others = make_ways(Subject(small().build()), {"a": missing, "b": lambda _: there, "c": broken})
+    assert found == {"b": there}
+    assert others == Missing({"a": "not today"}, {"c": "RuntimeError: no such kernel"})
+
+
+def test_the_others_are_measured_when_a_way_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_) -> Decoded:
+        raise AttributeError("no weight")
+
+    monkeypatch.setitem(decode.WAYS, "native eager", lambda subject: Way(fail, lambda _: 1))
+    ways = "native eager,steps alone"
+    result = CliRunner().invoke(decode.main, [*SMALL, "--tokens", "4", "--ways", ways, "--callbacks", "none"])
+    assert result.exit_code == 1
+    found = next(json.loads(line) for line in result.stdout.splitlines() if line.startswith("{"))
+    assert [*found["tpot_s"]] == ["steps alone"]
+    assert found["failed"] == {"native eager": "AttributeError: no weight"}
+    with pytest.raises(AttributeError):
         first_calls({"a": fail})
 
 
