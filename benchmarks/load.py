@@ -3,11 +3,13 @@
     python -m benchmarks.load [--shape tiny|0.5b|vita15] [--dtype bfloat16] [--device cuda] [--runs 5]
 
 Writes the checkpoint in the released layout into a temporary folder, then loads it in fresh processes, interleaved
-after a warm-up, which leaves the files in the system's cache: this package loads the whole model, transformers the
-language model in it.  Imports are not counted.  The table goes to stderr: the bytes of the weights over the median
-time, and the most memory that loading took over those bytes.  The last line on stdout is JSON.
+after a warm-up, which leaves the files in the system's cache: this package loads the whole model, also quantized where
+the checkout can, transformers the language model in it.  Imports are not counted.  The table goes to stderr: the bytes
+of the checkpoint's weights that were read over the median time, the bytes that they take when loaded, the most memory
+that loading took, and the most after a prompt of 256 positions was read too.  The last line on stdout is JSON.
 """
 
+import inspect
 import json
 import re
 import shutil
@@ -24,7 +26,7 @@ import click
 
 from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import Shape, shape_options, take_shape
-from vita_demo.model.checkpoint import save_checkpoint
+from vita_demo.model.checkpoint import Checkpoint, save_checkpoint
 
 _CHILD = """
 import json, sys, time, torch
@@ -44,15 +46,23 @@ model = {load}
 synchronizer(device)()
 load_s = time.perf_counter() - start
 weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
-print(json.dumps({{"load_s": load_s, "weights_bytes": weights, "peak_bytes": peak_memory_bytes(device) - before}}))
+found = {{"load_s": load_s, "weights_bytes": weights, "peak_bytes": peak_memory_bytes(device) - before}}
+{after}
+print(json.dumps(found))
 """
-_LOADERS = {
-    "native": {
-        "prepare": "",
-        "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(device, dtype)",
-    },
-    "transformers": {
-        "prepare": """
+_NATIVE = {
+    "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(device, dtype, **options)",
+    "after": """
+with torch.inference_mode():
+    decoder, token = model.decoder(260), torch.ones(256, dtype=torch.long, device=device)
+    decoder.prefill(model.language_model.embed_tokens(token)[None])
+    decoder.step(token[:1])
+synchronizer(device)()
+found["peak_with_prompt_bytes"] = peak_memory_bytes(device) - before
+""",
+}
+_TRANSFORMERS = {
+    "prepare": """
 from dataclasses import asdict
 from importlib.util import find_spec
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -62,9 +72,17 @@ logging.disable_progress_bar()
 theirs = Qwen2Config(**asdict(config.text))
 place = {"device_map": device} if find_spec("accelerate") else {}
 """,
-        "load": "Qwen2ForCausalLM.from_pretrained(folder, config=theirs, dtype=dtype, **place).to(device)",
-    },
+    "load": "Qwen2ForCausalLM.from_pretrained(folder, config=theirs, dtype=dtype, **place).to(device)",
+    "after": "",
 }
+
+
+def loaders() -> dict[str, str]:
+    """Return the programs that load, those of quantized weights where the checkout can."""
+    formats = ["", "int8", "int4"] if "quantize" in inspect.signature(Checkpoint.load).parameters else [""]
+    options = {f"native {kind}".strip(): {"quantize": kind} if kind else {} for kind in formats}
+    programs = {name: _NATIVE | {"prepare": f"options = {chosen}"} for name, chosen in options.items()}
+    return {name: _CHILD.format(**program) for name, program in {**programs, "transformers": _TRANSFORMERS}.items()}
 
 
 def write_checkpoint(shape: Shape, folder: Path) -> None:
@@ -77,30 +95,30 @@ def write_checkpoint(shape: Shape, folder: Path) -> None:
     save_checkpoint(shape.build_whole(), folder)
 
 
-def load(name: str, folder: Path, shape: Shape) -> dict[str, float]:
+def load(program: str, folder: Path, shape: Shape) -> dict[str, float]:
     """Load in a fresh process; return what it measured."""
     dtype = str(shape.dtype).removeprefix("torch.")
-    command = [sys.executable, "-c", _CHILD.format(**_LOADERS[name]), folder, str(shape.device), dtype]
+    command = [sys.executable, "-c", program, folder, str(shape.device), dtype]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def sum_up(runs: list[dict[str, float]]) -> dict[str, Any]:
-    """Return what the JSON line says of one way to load."""
+def sum_up(runs: list[dict[str, float]], read_bytes: float) -> dict[str, Any]:
+    """Return what the JSON line says of one way to load so many bytes."""
     found: dict[str, Any] = summarize([run["load_s"] for run in runs])
-    weights = found["weights_bytes"] = runs[0]["weights_bytes"]
-    found["bytes_per_s"] = weights / found["median"]
-    return found | {"peak_ratio": max(run["peak_bytes"] for run in runs) / weights}
+    found |= {key: max(run[key] for run in runs) for key in runs[0] if key != "load_s"}
+    return found | {"bytes_per_s": read_bytes / found["median"]}
 
 
 def report(title: str, ways: Mapping[str, dict[str, Any]]) -> None:
     """Show the table."""
     rows = []
     for name, way in ways.items():
-        figures = f"{way['weights_bytes'] / 1e9:.2f}", f"{way['bytes_per_s'] / 1e9:.2f}", f"{way['peak_ratio']:.2f} ×"
-        rows.append((name, *spread(way), *figures))
-    print_table(title, ("way", "median", "min – max", "p10", "weights, GB", "GB/s", "peak memory"), rows)
+        keys = ("bytes_per_s", "weights_bytes", "peak_bytes", "peak_with_prompt_bytes")
+        rows.append((name, *spread(way), *(f"{way[key] / 1e9:.2f}" if key in way else "" for key in keys)))
+    columns = ("way", "median", "min – max", "p10", "GB/s", "weights, GB", "peak, GB", "with a prompt, GB")
+    print_table(title, columns, rows)
 
 
 @click.command()
@@ -112,8 +130,12 @@ def main(runs: int, **flags: Any) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         write_checkpoint(shape, folder)
-        results = interleave({name: partial(load, name, folder, shape) for name in _LOADERS}, runs)
-    found = {name: sum_up(measured) for name, measured in results.items()}
+        results = interleave({name: partial(load, text, folder, shape) for name, text in loaders().items()}, runs)
+    whole, language_model = (results[name][0]["weights_bytes"] for name in ("native", "transformers"))
+    found = {
+        name: sum_up(measured, language_model if name == "transformers" else whole)
+        for name, measured in results.items()
+    }
     speedup = found["native"]["bytes_per_s"] / found["transformers"]["bytes_per_s"]
     report(f"loading {shape}: ms; native reads {speedup:.2f} × the bytes per second", found)
     settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "runs": runs}

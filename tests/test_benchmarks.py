@@ -1,8 +1,9 @@
 """The benchmarks measure what they say, on models small enough for a test."""
 
 import json
+import sys
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import click
 import pytest
@@ -215,14 +216,19 @@ def test_shapes_by_name_and_by_number() -> None:
 
 
 def test_loading_is_compared_on_one_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each run is a process that imports for seconds.
-    monkeypatch.setattr(load, "interleave", partial(interleave, warm_ups=0))
-    found = run(load.main, "--dtype", "bfloat16", "--runs", "1")
+    def load_here(program: str, folder: Path, shape: Shape) -> dict[str, float]:
+        monkeypatch.setattr(sys, "argv", ["-c", str(folder), "cpu", "bfloat16"])
+        exec(program, names := {})  # noqa: S102 - a process of its own imports for seconds
+        return names["found"]
+
+    monkeypatch.setattr(load, "load", load_here)
+    found = run(load.main, "--dtype", "bfloat16")
     ours, theirs = found["load_s"]["native"], found["load_s"]["transformers"]
     with torch.device("meta"):
         whole = VitaModel(small(config=explicit_shape(1, 32, 0, 0, 0, 211)).whole_config())
+    assert ours["peak_with_prompt_bytes"] >= ours["peak_bytes"]
     parameters = [sum(tensor.numel() for tensor in part.parameters()) for part in (whole, whole.language_model)]
     for way, count in zip((ours, theirs), parameters, strict=True):
         assert 2 * count <= way["weights_bytes"] < 2.1 * count
-        assert way["peak_ratio"] > 0
+        assert way["peak_bytes"] > 0
         assert way["bytes_per_s"] == pytest.approx(way["weights_bytes"] / way["median"])
