@@ -33,17 +33,13 @@ def eager(subject: Subject) -> Way:
 
 def graph(subject: Subject) -> Way:
     """Steps that were captured as CUDA graphs."""
-    if not _offers("captured"):
-        raise LeftOutError("this checkout captures no CUDA graphs")
-    if subject.model.norm.weight.device.type != "cuda":
-        raise LeftOutError("there are graphs on CUDA devices only")
+    _require("captured", subject, "captures no CUDA graphs")
     return _way(subject.model)
 
 
 def compiled(subject: Subject) -> Way:
-    """Steps that torch's compiler fused."""
-    if not _offers("compiled"):
-        raise LeftOutError("this checkout compiles no steps")
+    """Steps that torch's compiler fused, and that were captured then."""
+    _require("compiled", subject, "compiles no steps")
     return _way(subject.model, compiled=True)
 
 
@@ -78,6 +74,13 @@ def matrices(subject: Subject) -> Way:
 
 def _offers(option: str) -> bool:
     return option in inspect.signature(Decoder).parameters
+
+
+def _require(option: str, subject: Subject, otherwise: str) -> None:
+    if not _offers(option):
+        raise LeftOutError(f"this checkout {otherwise}")
+    if subject.model.norm.weight.device.type != "cuda":
+        raise LeftOutError("it is for CUDA devices only")
 
 
 def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
