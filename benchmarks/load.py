@@ -9,7 +9,6 @@ of the checkpoint's weights that were read over the median time, the bytes that 
 that loading took, and the most after a prompt of 256 positions was read too.  The last line on stdout is JSON.
 """
 
-import inspect
 import json
 import re
 import shutil
@@ -26,7 +25,9 @@ import click
 
 from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import Shape, shape_options, take_shape
-from vita_demo.model.checkpoint import Checkpoint, save_checkpoint
+from vita_demo.config import TextConfig
+from vita_demo.errors import VitaDemoError
+from vita_demo.model.checkpoint import save_checkpoint
 
 _CHILD = """
 import json, sys, time, torch
@@ -77,12 +78,23 @@ place = {"device_map": device} if find_spec("accelerate") else {}
 }
 
 
-def loaders() -> dict[str, str]:
-    """Return the programs that load, those of quantized weights where the checkout can."""
-    formats = ["", "int8", "int4"] if "quantize" in inspect.signature(Checkpoint.load).parameters else [""]
-    options = {f"native {kind}".strip(): {"quantize": kind} if kind else {} for kind in formats}
+def loaders(config: TextConfig) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the programs that load, and why others are left out: those of quantized weights, which not all can."""
+    options: dict[str, dict[str, str]] = {"native": {}}
+    left_out: dict[str, str] = {}
+    for quantize in ("int8", "int4"):
+        try:
+            from vita_demo.model.quantized import weights_bytes
+
+            weights_bytes(config, quantize, 2)
+            options[f"native {quantize}"] = {"quantize": quantize}
+        except ImportError:
+            left_out[f"native {quantize}"] = "this checkout quantizes no weights"
+        except VitaDemoError as error:
+            left_out[f"native {quantize}"] = str(error)
     programs = {name: _NATIVE | {"prepare": f"options = {chosen}"} for name, chosen in options.items()}
-    return {name: _CHILD.format(**program) for name, program in {**programs, "transformers": _TRANSFORMERS}.items()}
+    programs["transformers"] = _TRANSFORMERS
+    return {name: _CHILD.format(**program) for name, program in programs.items()}, left_out
 
 
 def write_checkpoint(shape: Shape, folder: Path) -> None:
@@ -98,7 +110,7 @@ def write_checkpoint(shape: Shape, folder: Path) -> None:
 def load(program: str, folder: Path, shape: Shape) -> dict[str, float]:
     """Load in a fresh process; return what it measured."""
     dtype = str(shape.dtype).removeprefix("torch.")
-    command = [sys.executable, "-c", program, folder, str(shape.device), dtype]
+    command = [sys.executable, "-c", program, str(folder), str(shape.device), dtype]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -124,13 +136,19 @@ def report(title: str, ways: Mapping[str, dict[str, Any]]) -> None:
 @click.command()
 @shape_options
 @click.option("--runs", default=5, show_default=True, help="Measured runs of each.")
-def main(runs: int, **flags: Any) -> None:
+@click.option(
+    "--warm_ups", default=1, show_default=True, help="Runs before; writing leaves the files in the cache too."
+)
+def main(runs: int, warm_ups: int, **flags: Any) -> None:
     """Measure loading."""
     shape, before = take_shape(flags), host()
+    programs, left_out = loaders(shape.config)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         write_checkpoint(shape, folder)
-        results = interleave({name: partial(load, text, folder, shape) for name, text in loaders().items()}, runs)
+        results = interleave(
+            {name: partial(load, text, folder, shape) for name, text in programs.items()}, runs, warm_ups
+        )
     whole, language_model = (results[name][0]["weights_bytes"] for name in ("native", "transformers"))
     found = {
         name: sum_up(measured, language_model if name == "transformers" else whole)
@@ -138,8 +156,10 @@ def main(runs: int, **flags: Any) -> None:
     }
     speedup = found["native"]["bytes_per_s"] / found["transformers"]["bytes_per_s"]
     report(f"loading {shape}: ms; native reads {speedup:.2f} × the bytes per second", found)
+    if left_out:
+        print_table("left out", ("way", "because"), [*left_out.items()])
     settings = {"shape": shape.name, "dtype": str(shape.dtype), "seed": shape.seed, "runs": runs}
-    print_json({**settings, "load_s": found, "speedup": speedup, "host": before})
+    print_json({**settings, "load_s": found, "left_out": left_out, "speedup": speedup, "host": before})
 
 
 if __name__ == "__main__":
