@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vita_demo.config import VitaConfig
-from vita_demo.errors import InputError
+from vita_demo.errors import ConfigError, InputError
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.language_model import KVCache, LanguageModel
@@ -45,7 +45,12 @@ class Decoder:
 
 
 class VitaModel(nn.Module):
-    """VITA-1.5 for one conversation at a time, batch size 1."""
+    """VITA-1.5 for one conversation at a time, batch size 1.
+
+    Attributes:
+        config: its settings.
+        quantize: the format of the language model's matrices, "int8" or "int4"; None where they are not quantized.
+    """
 
     def __init__(self, config: VitaConfig) -> None:
         super().__init__()
@@ -55,6 +60,7 @@ class VitaModel(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.audio_encoder = AudioEncoder(config.audio)
         self.language_model = LanguageModel(config.text)
+        self.quantize: str | None = None
         # In a tuple, so that torch does not take it for a submodule.
         self._transformers: tuple[Any] | None = None
 
@@ -136,7 +142,15 @@ class VitaModel(nn.Module):
         return generate(self, input_ids, images, audios, **arguments)
 
     def as_transformers(self) -> Any:
-        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors."""
+        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors.
+
+        Raises:
+            ConfigError: when the weights are quantized, so that there are no tensors to share.
+        """
+        if self.quantize is not None:
+            raise ConfigError(
+                f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
+            )
         if self._transformers is None:
             from vita_demo.model.transformers_bridge import to_transformers
 
