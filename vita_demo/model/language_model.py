@@ -146,7 +146,7 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, cache: KVCache, layer: int) -> Tensor:
         """Map [1, S, D] to [1, S, D]."""
         x = x + self.self_attn(self.input_layernorm(x), cache, layer)
-        parts = [part + self.mlp(self.post_attention_layernorm(part)) for part in x.split(MLP_POSITIONS, dim=1)]
+        parts = [part + self.mlp(self.post_attention_layernorm(part)) for part in torch.split(x, MLP_POSITIONS, 1)]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 

@@ -66,7 +66,7 @@ class Int4Linear(QuantizedLinear):
         packed, scales = self.packed[rows], self.scales[:, rows].to(dtype).transpose(0, 1)  # [R, K / group, 2]
         out = torch.empty(len(packed), self.in_features, dtype=dtype, device=packed.device)  # [R, K]
         grouped = out.view(len(packed), 2, -1, self.group)  # [R, halves, groups, group]
-        scale, middle = scales.unflatten(1, (2, -1)).unsqueeze(-1).unbind(3)  # each [R, halves, groups, 1]
+        scale, middle = scales.view(len(packed), 2, -1, 2, 1).unbind(3)  # each [R, halves, groups, 1]
         lowest = middle - _MIDDLE * scale
         for half, integers in enumerate((packed & _LARGEST, packed >> 4)):
             target = grouped[:, half]  # [R, groups, group]
@@ -78,6 +78,10 @@ class Int4Linear(QuantizedLinear):
         """Multiply [M, K] to [M, N], on the CPU in bfloat16, which alone has a fast product there."""
         if x.device.type == "cpu":
             operands = x.bfloat16().contiguous(), self.packed, self.group, self.scales
-            return torch.ops.aten._weight_int4pack_mm_for_cpu(*operands)  # noqa: SLF001
+            on_cpu: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(*operands)  # noqa: SLF001
+            return on_cpu
         compiled = kernels() if len(x) <= FEW_ROWS else None
-        return compiled and compiled.multiply_int4(x, self.packed, self.scales)
+        if compiled is None:
+            return None
+        product: Tensor = compiled.multiply_int4(x, self.packed, self.scales)
+        return product

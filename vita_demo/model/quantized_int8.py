@@ -49,4 +49,7 @@ class Int8Linear(QuantizedLinear):
                 return None
             return torch._weight_int8pack_mm(x.bfloat16().contiguous(), self.packed, self.scales)  # noqa: SLF001
         compiled = kernels() if len(x) <= FEW_ROWS else None
-        return compiled and compiled.multiply_int8(x, self.packed, self.scales)
+        if compiled is None:
+            return None
+        product: Tensor = compiled.multiply_int8(x, self.packed, self.scales)
+        return product

@@ -95,7 +95,7 @@ class QuantizedLinear(nn.Module, ABC):
         return out
 
 
-def row_blocks(rows: int, columns: int, values: int = _FILL_BLOCK) -> Iterator[slice]:
-    """Cut a matrix into blocks of whole rows with at most so many ``values``, but for one row that has more."""
-    step = max(1, values // columns)
+def row_blocks(rows: int, columns: int, values: int | None = None) -> Iterator[slice]:
+    """Cut a matrix into blocks of whole rows of at most so many ``values``, by default what is quantized at once."""
+    step = max(1, (values or _FILL_BLOCK) // columns)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
