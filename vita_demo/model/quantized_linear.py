@@ -17,7 +17,7 @@ from vita_demo.model.upcast import float32_is_faster
 # Values of a widened block: what stays in a processor's cache, and what is little of a GPU's memory.
 _CPU_BLOCK, _CUDA_BLOCK = 1 << 19, 1 << 24
 # Values that are quantized at once, in float32.
-_FILL_BLOCK = 1 << 21
+_FILL_BLOCK = 1 << 20
 
 
 class QuantizedLinear(nn.Module, ABC):
