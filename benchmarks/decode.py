@@ -19,7 +19,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks import llama_cpp_ways, native_ways, transformers_ways
+from benchmarks import native_ways, transformers_ways
 from benchmarks.decode_ways import Call, Decoded, Maker, Missing, Subject, bind, make_ways
 from benchmarks.machine import Machine
 from benchmarks.measuring import Notices, first_calls, host, interleave, print_json, print_table, spread, summarize
@@ -27,7 +27,7 @@ from benchmarks.shapes import shape_options, take_shape
 from benchmarks.transformers_ways import BASELINE
 from benchmarks.watchers import CALLBACKS
 
-WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS, **llama_cpp_ways.WAYS}
+WAYS: Mapping[str, Maker] = {**native_ways.WAYS, **transformers_ways.WAYS}
 
 
 def choose(text: str, offered: Mapping[str, Any], flag: str) -> list[str]:

@@ -49,11 +49,12 @@ def warm_up(model: VitaModel, options: GenerationOptions) -> None:
     """Import what ``options`` need, seconds for parts of transformers, so that it does not count as generation.
 
     Raises:
-        ConfigError: when the native engine is asked for what it has not.
+        ConfigError: when the native engine is asked for what it has not, or the other one with quantized weights.
     """
     needs = options.needs_transformers
     if needs and options.engine == "native":
         raise ConfigError(f"{needs} is not in the native engine; leave --engine out or give --engine transformers")
+    options.check_quantized(model.quantize)
     if needs and options.engine == "auto":
         logger.warning("%s is not in the native engine: transformers' engine generates", needs)
     if options.uses_transformers:

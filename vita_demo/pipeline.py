@@ -25,6 +25,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import FinishReason, StopSignal
 from vita_demo.metrics import RunRecorder, RunStats
 from vita_demo.model.checkpoint import Checkpoint, Progress
+from vita_demo.model.quantized import check_format
 from vita_demo.model.vita import VitaModel
 from vita_demo.model_path import EMBEDDED
 from vita_demo.preprocess.media import Media, load_media
@@ -129,12 +130,13 @@ class Pipeline:
         return self.settings.tokenizer
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - each is a flag of the command line
         cls,
         model: str | Settings = EMBEDDED,
         *,
         device: str = "auto",
         dtype: str = "auto",
+        quantize: str | None = None,
         threads: int | None = None,
         compiled: bool = False,
         progress: Progress | None = None,
@@ -145,23 +147,26 @@ class Pipeline:
             model: a folder, a hub id, "embedded", or settings that were read before.
             device: "auto", "cpu", "cuda" or "cuda:N".
             dtype: "auto", "float32", "float16" or "bfloat16".
+            quantize: "int8" or "int4" holds the language model's matrices in so few bits; None in ``dtype``.
             threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
             compiled: on a GPU, have torch's compiler fuse the decode step now, which takes from seconds to a minute.
             progress: called with the bytes read so far and in all, from several threads.
 
         Raises:
-            VitaDemoError: when the checkpoint, the device, the dtype or the threads cannot be used.
+            VitaDemoError: when the checkpoint, the device, the dtype, the format or the threads cannot be used.
         """
         use_threads(threads)
+        check_format(quantize)
         start = time.perf_counter()
         settings = model if isinstance(model, Settings) else Settings.read(model)
         where = resolve_device(device)
         checkpoint = Checkpoint.open(settings.folder, settings.config, len(settings.tokenizer))
         precision = resolve_dtype(dtype, settings.config.torch_dtype, where, checkpoint.parameters)
         with memory_guard(
-            f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16 or another --device"
+            f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16, --quantize int8 "
+            "or another --device"
         ):
-            weights = checkpoint.load(where, precision, progress)
+            weights = checkpoint.load(where, precision, progress, quantize)
         synchronizer(where)()
         loaded = time.perf_counter()
         if compiled and where.type == "cuda":

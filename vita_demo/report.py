@@ -7,6 +7,7 @@ from typing import Any
 
 from vita_demo.device import copy_bandwidth_bytes_per_s
 from vita_demo.metrics import SCHEMA_VERSION
+from vita_demo.model.quantized import count_values
 from vita_demo.pipeline import Answer, Pipeline
 
 
@@ -41,8 +42,9 @@ def describe_model(pipeline: Pipeline) -> dict[str, Any]:
     """Say which weights answer, in what precision and where."""
     return {
         "path": str(pipeline.settings.folder),
-        "parameters": sum(parameter.numel() for parameter in pipeline.model.parameters()),
+        "parameters": count_values(pipeline.model),
         "dtype": str(pipeline.model.dtype).removeprefix("torch."),
+        "quantize": pipeline.model.quantize,
         "device": str(pipeline.model.device),
     }
 

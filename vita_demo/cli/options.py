@@ -87,6 +87,7 @@ model_options = option_group(
     click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+    click.option("--quantize", metavar="FORMAT", help="int8 or int4: hold the language model in so few bits."),
     click.option("--threads", type=int, help="Threads that compute on the CPU; by default one a physical core."),
     click.option("--compile", "compiled", is_flag=True, help="Compile the decode step on a GPU; pays for long use."),
 )
@@ -183,4 +184,6 @@ def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOpti
              "strict_callbacks")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
     explicit = {name: flags.get(name) for name in names}
-    return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
+    options = GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
+    options.check_quantized(flags["quantize"])
+    return options

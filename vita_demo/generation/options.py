@@ -93,6 +93,18 @@ class GenerationOptions:
         """Whether transformers' engine generates."""
         return self.engine == "transformers" or (self.engine == "auto" and bool(self.needs_transformers))
 
+    def check_quantized(self, quantize: str | None) -> None:
+        """Refuse options that quantized weights cannot follow.
+
+        Raises:
+            ConfigError: when transformers' engine is asked for, which has no use for them.
+        """
+        if quantize is not None and self.uses_transformers:
+            asked = self.needs_transformers or "--engine transformers"
+            raise ConfigError(
+                f"--quantize {quantize} runs in the native engine only and {asked} does not; leave one of them out"
+            )
+
     @classmethod
     def from_generate(cls, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Self:
         """Read the keyword arguments of a call of ``generate`` in transformers' style.

@@ -14,6 +14,9 @@ from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from vita_demo.config import TextConfig
 from vita_demo.model.upcast import Linear
 
+# The MLP's four wide intermediates would take more memory than anything else in a long prompt.
+MLP_POSITIONS = 2048
+
 
 @dataclass
 class KVCache:
@@ -154,8 +157,8 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, cache: KVCache, layer: int) -> Tensor:
         """Map [1, S, D] to [1, S, D]."""
         x = x + self.self_attn(self.input_layernorm(x), cache, layer)
-        x = x + self.mlp(self.post_attention_layernorm(x))
-        return x
+        parts = [part + self.mlp(self.post_attention_layernorm(part)) for part in torch.split(x, MLP_POSITIONS, 1)]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 class LanguageModel(nn.Module):
@@ -180,7 +183,8 @@ class LanguageModel(nn.Module):
 
     def bytes_per_token(self, context: int) -> int:
         """Bytes that one decode step must read: all weights but the embedding table, and ``context`` positions."""
-        table = 0 if self.config.tie_word_embeddings else self.embed_tokens.weight.nbytes
+        read = getattr(self.lm_head, "weight", None) is self.embed_tokens.weight
+        table = 0 if read else self.embed_tokens.weight.nbytes
         weights = sum(parameter.nbytes for parameter in self.parameters()) - table
         config = self.config
         values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vita_demo.config import VitaConfig
-from vita_demo.errors import InputError
+from vita_demo.errors import ConfigError, InputError
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.decoder import Decoder
@@ -27,6 +27,8 @@ class VitaModel(nn.Module):
     """VITA-1.5 for one conversation at a time, batch size 1.
 
     Attributes:
+        config: its settings.
+        quantize: the format of the language model's matrices, "int8" or "int4"; None where they are not quantized.
         compiled: decoders that are made from now on have their steps fused by torch's compiler.
     """
 
@@ -40,6 +42,7 @@ class VitaModel(nn.Module):
         self.language_model = LanguageModel(config.text)
         self.compiled = False
         self._spare: list[Decoder] = []
+        self.quantize: str | None = None
         # In a tuple, so that torch does not take it for a submodule.
         self._transformers: tuple[Any] | None = None
 
@@ -121,7 +124,15 @@ class VitaModel(nn.Module):
         return generate(self, input_ids, images, audios, **arguments)
 
     def as_transformers(self) -> Any:
-        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors."""
+        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors.
+
+        Raises:
+            ConfigError: when the weights are quantized, so that there are no tensors to share.
+        """
+        if self.quantize is not None:
+            raise ConfigError(
+                f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
+            )
         if self._transformers is None:
             from vita_demo.model.transformers_bridge import to_transformers
 
