@@ -50,6 +50,8 @@ class ScriptDecoder:
 class ChainDecoder:
     """Gives random logits that depend on the last ``memory`` tokens: with few of them the answer runs in circles."""
 
+    runs_ahead = False
+
     def __init__(self, memory: int, vocab_size: int = 6, seed: int = 0) -> None:
         self.memory, self.vocab_size, self.seed = memory, vocab_size, seed
         self.kept: list[int] = []
