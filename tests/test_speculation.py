@@ -3,7 +3,8 @@
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from vita_demo.engine import make_tokens
 from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import Drafts, RunStats
+from vita_demo.model.decoder import Decoder
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.vita import Decoder, VitaModel
 from vita_demo.prompt import system_prompts
 from vita_demo.report import report
 
@@ -82,9 +83,10 @@ class Alone:
         self.language_model = language_model
         self.decoders: list[Decoder] = []
 
-    def decoder(self, capacity: int) -> Decoder:
-        self.decoders.append(VitaModel.decoder(self, capacity))
-        return self.decoders[-1]
+    @contextmanager
+    def lend_decoder(self, capacity: int) -> Iterator[Decoder]:
+        self.decoders.append(Decoder(self.language_model, self.language_model.allocate_cache(capacity)))
+        yield self.decoders[-1]
 
 
 @pytest.mark.parametrize("speculate", range(1, 9))

@@ -104,7 +104,7 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     options = make_options({**flags, "strict_callbacks": False}, settings)
     if "transformers" in modes:
-        replace(options, engine="transformers").check_quantized(flags["quantize"])
+        replace(options, engine="transformers", speculate=0).check_quantized(flags["quantize"])
     seeded = comparable(options)
     if seeded != options:
         console.note(f"every run draws with seed {seeded.seed}; give another with --seed")
