@@ -78,22 +78,15 @@ def make_tokens(
         from vita_demo.generation.transformers_loop import generate_with_transformers
 
         return generate_with_transformers(model.as_transformers(), inputs_embeds, options, stop_ids)
-    return _native_tokens(model, inputs_embeds, options, stop_ids, input_ids, drafts)
+
+    def lent() -> Iterator[Sampled]:
+        with model.lend_decoder(inputs_embeds.shape[1] + options.max_new_tokens) as decoder:
+            yield from _native_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, drafts)
+
+    return lent()
 
 
 def _native_tokens(
-    model: VitaModel,
-    inputs_embeds: Tensor,
-    options: GenerationOptions,
-    stop_ids: frozenset[int],
-    input_ids: Sequence[int],
-    drafts: Drafts | None,
-) -> Iterator[Sampled]:
-    with model.lend_decoder(inputs_embeds.shape[1] + options.max_new_tokens) as decoder:
-        yield from _continue_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, drafts)
-
-
-def _continue_tokens(
     decoder: VerifyingDecoder,
     inputs_embeds: Tensor,
     options: GenerationOptions,
@@ -140,7 +133,7 @@ def continued_events(
     """
     stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
     watch.recorder.drafts = Drafts() if options.speculate else None
-    tokens = _continue_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, watch.recorder.drafts)
+    tokens = _native_tokens(decoder, inputs_embeds, options, stop_ids, input_ids, watch.recorder.drafts)
     return _watch_tokens(tokens, tokenizer, input_ids, inputs_embeds.shape[1], options, watch)
 
 
