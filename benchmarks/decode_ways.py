@@ -1,24 +1,20 @@
-"""Ways to decode the same prompt with the same weights: this package's loop and transformers' ``generate``."""
+"""Ways to decode the same prompt with the same weights: what one is, what it leaves, and which there are."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vita_demo.engine import Watch, continued_events
+from benchmarks.measuring import describe
+from benchmarks.watchers import CALLBACKS
 from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import TokenEvent
-from vita_demo.generation.options import GenerationOptions
-from vita_demo.metrics import RunRecorder
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.transformers_bridge import to_transformers
-from vita_demo.model.vita import Decoder
 
-NATIVE, BASELINE = "native", "transformers, streamer"
+
+class LeftOutError(Exception):
+    """This checkout or this machine does not offer a way; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Decoded:
     """One answer.
 
     Attributes:
-        token_ids: what was generated.
+        token_ids: what was generated; empty where the way chooses no tokens.
         times_s: when each token came, counted from the start of prefill.
     """
 
@@ -43,9 +39,10 @@ class Decoded:
         return (self.times_s[count - 1] - self.times_s[count - 1 - window]) / window
 
     def equal_tokens(self, other: "Decoded") -> int:
-        """Count the tokens before the first difference."""
-        pairs = zip(self.token_ids, other.token_ids, strict=True)
-        return next((step for step, (ours, theirs) in enumerate(pairs) if ours != theirs), len(self.token_ids))
+        """Count the tokens before the first difference, or before the end of the shorter answer."""
+        pairs = zip(self.token_ids, other.token_ids, strict=False)
+        shorter = min(len(self.token_ids), len(other.token_ids))
+        return next((step for step, (ours, theirs) in enumerate(pairs) if ours != theirs), shorter)
 
 
 def decoded(start: float, times: Sequence[float], token_ids: Sequence[int]) -> Decoded:
@@ -53,104 +50,92 @@ def decoded(start: float, times: Sequence[float], token_ids: Sequence[int]) -> D
     return Decoded(tuple(token_ids), tuple(time_s - start for time_s in times))
 
 
-class Letters:
-    """A tokenizer without files: each id is one of 95 printable characters, and nothing stops an answer."""
+class Subject:
+    """What is decoded with: one set of weights, also as transformers' model, which is made when it is needed."""
 
-    stop_ids: frozenset[int] = frozenset()
-    states: Mapping[int, str] = {}
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
 
-    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True, **_: Any) -> str:
-        """Turn ids into text."""
-        return "".join(chr(32 + int(token_id) % 95) for token_id in token_ids)
+    @cached_property
+    def transformers(self) -> Any:
+        """The same tensors as a ``Qwen2ForCausalLM``."""
+        from vita_demo.model.transformers_bridge import to_transformers
 
-
-class Counting(GenerationCallback):
-    """Does as little as a callback can."""
-
-    count = 0
-
-    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
-        """Count."""
-        self.count += 1
+        return to_transformers(self.model)
 
 
-Way = Callable[[Tensor, int], Decoded]
-"""Answers a prompt [1, S, D] with so many tokens."""
+Decode = Callable[[Tensor, int, Sequence[GenerationCallback]], Decoded]
+"""Answers a prompt [1, S, D] with so many tokens, watched by callbacks."""
 
 
-def make_ways(model: LanguageModel, callbacks: int = 3) -> dict[str, Way]:
-    """Make the native loop and transformers' ``generate`` over one set of weights, without and with callbacks."""
-    theirs = to_transformers(model)
+@dataclass(frozen=True)
+class Way:
+    """One way to decode.
 
-    def native(count: int, prompt: Tensor, tokens: int) -> Decoded:
-        with torch.inference_mode():
-            decoder = Decoder(model, model.allocate_cache(prompt.shape[1] + tokens))
-        recorder, start = RunRecorder(), time.perf_counter()
-        watch, options = Watch(recorder, [Counting() for _ in range(count)]), GenerationOptions(max_new_tokens=tokens)
-        events = continued_events(decoder, Letters(), prompt, [], options, watch)
-        seen = [event for event in events if isinstance(event, TokenEvent)]
-        return decoded(start, [event.time_s for event in seen], [event.token_id for event in seen])
+    Attributes:
+        decode: does it.
+        bytes_per_token: what one step must read at a context of so many positions.
+        kind: "fast"; "slow", whose answers may be chosen shorter; or "bare", which calls no callbacks.
+        exact: whether its tokens are those of the others, in float32.
+    """
 
-    def generate(make_streamer: Callable[[], Any], prompt: Tensor, tokens: int) -> Decoded:
-        streamer, start = make_streamer(), time.perf_counter()
-        run_generate(theirs, prompt, tokens, streamer)
-        return decoded(start, streamer.times, streamer.token_ids)
-
-    return {
-        NATIVE: partial(native, 0),
-        f"{NATIVE}, {callbacks} callbacks": partial(native, callbacks),
-        BASELINE: partial(generate, _text_streamer),
-        f"{BASELINE}, {callbacks} callbacks": partial(generate, partial(_callback_streamer, callbacks)),
-    }
+    decode: Decode
+    bytes_per_token: Callable[[int], int]
+    kind: str = "fast"
+    exact: bool = True
 
 
-def run_generate(model: Any, prompt: Tensor, tokens: int, streamer: Any) -> None:
-    """Call transformers' ``generate`` as its users do, greedy, with its default cache."""
-    with torch.inference_mode():
-        model.generate(
-            inputs_embeds=prompt,
-            attention_mask=torch.ones(prompt.shape[:2], dtype=torch.long, device=prompt.device),
-            max_new_tokens=tokens,
-            do_sample=False,
-            pad_token_id=0,
-            streamer=streamer,
-        )
+Maker = Callable[[Subject], Way]
+"""Makes a way, or raises ``LeftOutError``."""
 
 
-def _text_streamer() -> Any:
-    import transformers
+@dataclass(frozen=True)
+class Missing:
+    """Ways that cannot be measured, and why.
 
-    class Silent(_Timed, transformers.TextStreamer):
-        """transformers' streamer, its text thrown away instead of printed."""
+    Attributes:
+        left_out: what this checkout or this machine does not offer.
+        failed: what it offers and cannot do.
+    """
 
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            """Do nothing."""
-
-    return Silent(Letters(), skip_prompt=True)
-
-
-def _callback_streamer(callbacks: int) -> Any:
-    from vita_demo.generation.streamers import CallbackStreamer
-
-    class Timed(_Timed, CallbackStreamer):
-        """This package's streamer for any ``generate``."""
-
-    return Timed(Letters(), [Counting() for _ in range(callbacks)])
+    left_out: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
-class _Timed:
-    """Notes when each token comes; the first ``put`` is the prompt."""
+def make_ways(subject: Subject, makers: Mapping[str, Maker]) -> tuple[dict[str, Way], Missing]:
+    """Make the ways that there are; what goes wrong with one does not keep the others from being measured."""
+    found, missing = dict[str, Way](), Missing()
+    for name, make in makers.items():
+        try:
+            found[name] = make(subject)
+        except LeftOutError as error:
+            missing.left_out[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - it is reported, and the benchmark fails in the end
+            missing.failed[name] = describe(error)
+    return found, missing
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.times: list[float] = []
-        self.token_ids: list[int] = []
-        self._seen_prompt = False
 
-    def put(self, value: Tensor) -> None:
-        """Take the prompt's ids, then one token at a time."""
-        if self._seen_prompt:
-            self.token_ids.append(int(value))
-            self.times.append(time.perf_counter())
-        self._seen_prompt = True
-        super().put(value)  # type: ignore[misc]
+@dataclass(frozen=True)
+class Call:
+    """A way with all that it needs: what is called again and again."""
+
+    way: Way
+    prompt: Tensor
+    tokens: int
+    make_callbacks: Callable[[], Sequence[GenerationCallback]]
+
+    def __call__(self) -> Decoded:
+        """Answer once."""
+        return self.way.decode(self.prompt, self.tokens, self.make_callbacks())
+
+
+def bind(
+    ways: Mapping[str, Way], prompt: Tensor, lengths: Mapping[str, int], callbacks: Iterable[str] = ("none",)
+) -> dict[str, Call]:
+    """Bind each way to a prompt and the length of the answers of its kind, once for each choice of callbacks."""
+    calls = {}
+    for name, way in ways.items():
+        for choice in ["none"] if way.kind == "bare" else callbacks:
+            label, make = CALLBACKS[choice]
+            calls[name + label] = Call(way, prompt, lengths[way.kind], make)
+    return calls

@@ -1,25 +1,57 @@
 """How every benchmark measures: interleaved runs after a warm-up, the host beside the figures, one JSON last line."""
 
 import json
+import logging
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-def interleave(ways: Mapping[str, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[str, list[Result]]:
+def interleave(ways: Mapping[Key, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[Key, list[Result]]:
     """Run all ways in turn, ``runs`` times after the warm-ups; what else the machine does then meets all alike."""
-    results: dict[str, list[Result]] = {name: [] for name in ways}
+    results: dict[Key, list[Result]] = {name: [] for name in ways}
     for number in range(warm_ups + runs):
         for name, way in ways.items():
             result = way()
             if number >= warm_ups:
                 results[name].append(result)
     return results
+
+
+def first_calls(ways: Mapping[str, Callable[[], Any]], failed: dict[str, str] | None = None) -> dict[str, float]:
+    """Call each way for the first time, which compiles and captures what is made only once.
+
+    Args:
+        ways: what to call.
+        failed: takes the reasons of those that raise; without it, the first that raises ends all.
+
+    Returns:
+        seconds of those that did not.
+    """
+    seconds = {}
+    for name, way in ways.items():
+        start = time.perf_counter()
+        try:
+            way()
+        except Exception as error:
+            if failed is None:
+                raise
+            failed[name] = describe(error)
+        else:
+            seconds[name] = time.perf_counter() - start
+    return seconds
+
+
+def describe(error: Exception) -> str:
+    """Say in one line what was raised."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def fast(values: Sequence[float]) -> float:
@@ -30,6 +62,26 @@ def fast(values: Sequence[float]) -> float:
 def summarize(values: Sequence[float]) -> dict[str, float]:
     """Sum up the runs of one way."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "p10": fast(values)}
+
+
+class Notices(logging.Handler):
+    """Collects the package's warnings while something runs, such as that it fell back to a slower way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the message, once."""
+        if record.getMessage() not in self.texts:
+            self.texts.append(record.getMessage())
+
+    def __enter__(self) -> "Notices":
+        logging.getLogger("vita_demo").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("vita_demo").removeHandler(self)
 
 
 def host(**more: Any) -> dict[str, Any]:
@@ -74,6 +126,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 def print_json(result: Mapping[str, Any]) -> None:
     """Print the one line that programs read."""
     print(json.dumps(result))
+
+
+def spread(way: Mapping[str, float]) -> tuple[str, str, str]:
+    """Write what ``summarize`` returns as median, range and 10th percentile in milliseconds."""
+    return (
+        milliseconds(way["median"]),
+        f"{milliseconds(way['min'])} – {milliseconds(way['max'])}",
+        milliseconds(way["p10"]),
+    )
 
 
 def milliseconds(seconds: float) -> str:

@@ -1,16 +1,21 @@
-"""Language models of a chosen shape with random weights, made in place: no checkpoint, no download."""
+"""Models of a chosen shape with random weights, made in place: no checkpoint, no download."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import torch
+from torch import nn
 
-from vita_demo.config import TextConfig
-from vita_demo.model.language_model import LanguageModel
+from vita_demo.config import TextConfig, VitaConfig
+from vita_demo.model.language_model import LanguageModel, RMSNorm
+from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource
+
+Module = TypeVar("Module", bound=nn.Module)
 
 QWEN_05B = TextConfig(
     vocab_size=151_936,
@@ -26,6 +31,7 @@ QWEN_05B = TextConfig(
 )
 _FILES = {"tiny": ("assets", "vita-tiny"), "vita15": ("configs", "vita15")}
 SHAPES = (*_FILES, "0.5b")
+_NORMS = (RMSNorm, nn.LayerNorm, nn.BatchNorm1d)
 
 
 @dataclass(frozen=True)
@@ -49,22 +55,46 @@ class Shape:
         return f"{self.name}, {str(self.dtype).removeprefix('torch.')} on {self.device}"
 
     def build(self) -> LanguageModel:
-        """Make the model on its device and fill it in place: normal weights, norms of ones, small biases.
+        """Make the language model on its device, with random weights."""
+        with torch.device("meta"):
+            model = LanguageModel(self.config).to(self.dtype)
+        return self._fill(model, model)
+
+    def build_whole(self) -> VitaModel:
+        """Make the whole model, with the encoders that go with the shape's name."""
+        with torch.device("meta"):
+            model = VitaModel(self.whole_config()).to(self.dtype)
+            model.audio_encoder.cmvn.float()
+        return self._fill(model, model.language_model)
+
+    def settings_folder(self) -> Path:
+        """Return the folder of the encoders' settings: the released model's, or the embedded one's for small shapes."""
+        return resource(*_FILES["vita15" if self.name in ("0.5b", "vita15") else "tiny"])
+
+    def whole_config(self) -> VitaConfig:
+        """Return the settings with encoders that lead into this language model."""
+        config = VitaConfig.from_pretrained(self.settings_folder())
+        return replace(config, text=self.config, audio=replace(config.audio, output_size=self.config.hidden_size))
+
+    def _fill(self, model: Module, language_model: LanguageModel) -> Module:
+        """Give a model of the meta device memory, and fill it: normal weights, small biases, norms of ones.
 
         The deviation of a matrix is 1 / √columns, so that no layer drowns another, whatever the width.
         """
-        with torch.device("meta"):
-            model = LanguageModel(self.config).to(self.dtype)
         model = model.to_empty(device=self.device)
         if self.config.tie_word_embeddings:
-            model.lm_head.weight = model.embed_tokens.weight
+            language_model.lm_head.weight = language_model.embed_tokens.weight
+        norms = {id(module.weight) for module in model.modules() if isinstance(module, _NORMS)}
         generator = torch.Generator(self.device).manual_seed(self.seed)
         with torch.inference_mode():
-            for name, tensor in model.named_parameters():
-                if name.endswith("norm.weight"):
+            for tensor in model.parameters():
+                if id(tensor) in norms:
                     tensor.fill_(1)
                 else:
-                    tensor.normal_(0, tensor.shape[-1] ** -0.5, generator=generator)
+                    columns = tensor[0].numel() if tensor.dim() > 1 else len(tensor)
+                    tensor.normal_(0, columns**-0.5, generator=generator)
+            for name, buffer in model.named_buffers():
+                buffer.fill_(name.endswith(("istd", "running_var")))
         return model.eval().requires_grad_(False)
 
     def prompt(self, positions: int) -> torch.Tensor:

@@ -242,8 +242,19 @@ def test_memory_of_the_released_model_is_counted_by_its_settings() -> None:
     assert table.positions == 6200
 
 
-@pytest.mark.parametrize(("free_bytes", "level"), [(100e9, "ok"), (20e9, "note"), (10e9, "problem")])
-def test_memory_that_does_not_do_is_told(monkeypatch: pytest.MonkeyPatch, free_bytes: float, level: str) -> None:
+@pytest.mark.parametrize(
+    ("free_bytes", "level", "fix"),
+    [
+        (100e9, "ok", None),
+        (20e9, "note", "give --device cpu --dtype bfloat16"),
+        (12e9, "note", "give --device cpu --quantize int8"),
+        (8e9, "note", "give --device cpu --quantize int4"),
+        (7e9, "problem", "end other programs, or take a machine with more memory"),
+    ],
+)
+def test_memory_that_does_not_do_is_told(
+    monkeypatch: pytest.MonkeyPatch, free_bytes: float, level: str, fix: str | None
+) -> None:
     # A machine with much memory takes float32 by default, even when other programs hold most of it.
     monkeypatch.setattr("vita_demo.device.physical_memory_bytes", lambda: 100_000_000_000)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -251,9 +262,7 @@ def test_memory_that_does_not_do_is_told(monkeypatch: pytest.MonkeyPatch, free_b
     table = MemoryTable.of(8_322_947_232, config, (device(free_bytes),))
     *_, verdict = check_memory(table, "bfloat16", "a test")
     assert verdict.level == level
-    assert verdict.fix == {"ok": None, "note": "give --device cpu --dtype bfloat16"}.get(
-        level, "end other programs, or take a machine with more memory"
-    )
+    assert verdict.fix == fix
 
 
 def test_packages_are_compared_with_what_is_required() -> None:

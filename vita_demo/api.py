@@ -31,10 +31,10 @@ from vita_demo.tokenizer import VitaTokenizer
 
 
 def load_pretrained(
-    model_path: str = EMBEDDED, device: str = "auto", dtype: str = "auto"
+    model_path: str = EMBEDDED, device: str = "auto", dtype: str = "auto", quantize: str | None = None
 ) -> tuple[VitaModel, VitaTokenizer]:
     """Load a model and its tokenizer; see ``Pipeline.load``."""
-    pipeline = Pipeline.load(model_path, device=device, dtype=dtype)
+    pipeline = Pipeline.load(model_path, device=device, dtype=dtype, quantize=quantize)
     return pipeline.model, pipeline.tokenizer
 
 

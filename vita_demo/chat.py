@@ -20,7 +20,7 @@ from vita_demo.generation.stopping import StopSignal
 from vita_demo.line_reader import LineReader, make_reader
 from vita_demo.request import Request
 from vita_demo.session import Session, read_session, write_session
-from vita_demo.settings import Settings
+from vita_demo.settings import LOAD_FLAGS, Settings
 from vita_demo.turn import Turn, TurnStart
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def run_chat(flags: dict[str, Any], console: Console, make_options: Callable[[Se
 
     check_options(options)
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: flags[name] for name in LOAD_FLAGS}
         pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     conversation = Conversation(pipeline)
     conversation.restart(session.system, session.turns)

@@ -17,7 +17,7 @@ from vita_demo.generation.events import EndEvent, TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
-from vita_demo.model.vita import Decoder
+from vita_demo.model.decoder import Decoder
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import Prompt, PromptTurn, build_prompts, system_prompts
@@ -254,8 +254,7 @@ class Conversation:
         self._truncate(sum(sizes) - 1)
         needed = sum(sizes) + max_new_tokens
         capacity = min(-(-needed // _CAPACITY_STEP) * _CAPACITY_STEP, self._limit)
-        cache = None if self._decoder is None else self._decoder.cache
-        self._decoder = self._pipeline.model.decoder(capacity, cache)
+        self._decoder = self._pipeline.model.decoder(capacity, self._decoder)
         self._computed_system = system
         pieces, known = [], self._decoder.cache.length
         for exchange, prompt, size in zip(exchanges, prompts, sizes, strict=True):

@@ -23,12 +23,12 @@ from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
 from vita_demo.saved_run import SavedRun
-from vita_demo.settings import Settings
+from vita_demo.settings import LOAD_FLAGS, Settings
 
 if TYPE_CHECKING:
     from vita_demo.pipeline import Answer, Pipeline
 
-MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype")
+MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype", "quantize", "compiled")
 
 
 class Demo:
@@ -105,8 +105,10 @@ class Demo:
             if media.done():
                 media.result()
             stages.loading(done, total)
+            if done == total and self.flags["compiled"]:
+                stages.show("compiling the decode step")
 
-        chosen = {name: self.flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: self.flags[name] for name in LOAD_FLAGS}
         return Pipeline.load(settings, **chosen, progress=progress)
 
     def _tell(self, pipeline: "Pipeline", media: Media) -> None:
@@ -116,7 +118,8 @@ class Demo:
         settings, model = pipeline.settings, pipeline.model
         for note in settings.config.settings_notes:
             self.console.detail(note)
-        self.console.detail(f"model {settings.folder}, {model.dtype} on {model.device}, in {pipeline.load_s:.2f} s")
+        precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
+        self.console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
 
     def _write(
         self,

@@ -110,15 +110,15 @@ def _generate(model: VitaModel, inputs: tuple[Any, Any, Any], streamer: Any, arg
         raise ConfigError(f"num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out")
     warm_up(model, options)
     stop_ids = frozenset((*model.config.stop_token_ids, *options.stop_token_ids))
-    embeds, _ = embed_inputs(model, *inputs)
+    embeds, ids = embed_inputs(model, *inputs)
     if any(name.startswith("output_") for name in options.extra):
         from vita_demo.generation.transformers_loop import run_generate
 
         options = replace(options, extra={**options.extra, "return_dict_in_generate": True})
         return run_generate(model.as_transformers(), embeds, options, stop_ids)
-    tokens = (token.token_id for token in make_tokens(model, embeds, options, stop_ids))
-    ids = _collect(tokens, stop_ids, criteria, streamer)
-    sequences = torch.tensor([ids], dtype=torch.long, device=model.device)  # [1, n]
+    tokens = (token.token_id for token in make_tokens(model, embeds, options, stop_ids, ids))
+    answer = _collect(tokens, stop_ids, criteria, streamer)
+    sequences = torch.tensor([answer], dtype=torch.long, device=model.device)  # [1, n]
     return GenerateOutput(sequences) if as_dict else sequences
 
 

@@ -7,7 +7,7 @@ the media not yet read; media that were read while the model loaded count as if 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import quantiles
 from typing import Any
@@ -15,12 +15,29 @@ from typing import Any
 SCHEMA_VERSION = 1
 
 
+@dataclass
+class Drafts:
+    """Tokens that were guessed ahead.
+
+    Attributes:
+        proposed: how many were guessed.
+        accepted: tokens of the answer that for their sake needed no pass of their own through the model.
+    """
+
+    proposed: int = 0
+    accepted: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.accepted:,} of {self.proposed:,} accepted"
+
+
 @dataclass(frozen=True)
 class RunStats:
     """Times of one run, in seconds, and the rates that follow from them.
 
     Attributes:
-        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks.
+        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks; where the decode step was
+            prepared, also in compile, before the request or within decode, and in capture, within decode.
         prompt_positions: language-model positions of the prompt: text, image and audio.
         tokens: tokens of the answer, the stop token counted in.
         ttft_s: t₀ to the first token on the host.
@@ -30,6 +47,7 @@ class RunStats:
         token_gaps_s: time between successive tokens.
         peak_memory_bytes: CUDA: most memory allocated since the request began; CPU: peak resident set.
         bandwidth_fraction: bytes read per token × decode_tps ÷ measured copy bandwidth; None where not measured.
+        drafts: tokens that were guessed ahead; None without speculation.
     """
 
     stages: Mapping[str, float]
@@ -42,6 +60,7 @@ class RunStats:
     token_gaps_s: Sequence[float]
     peak_memory_bytes: int | None = None
     bandwidth_fraction: float | None = None
+    drafts: Drafts | None = None
 
     @property
     def decode_s(self) -> float:
@@ -57,6 +76,13 @@ class RunStats:
     def decode_tps(self) -> float | None:
         """(n - 1) ÷ (last token - first token); None for fewer than two tokens."""
         return len(self.token_gaps_s) / self.decode_s if self.decode_s else None
+
+    @property
+    def passes_tps(self) -> float | None:
+        """Passes through the model per second while decoding: decode_tps, but tokens that came together count once."""
+        if self.decode_tps is None or self.drafts is None:
+            return self.decode_tps
+        return self.decode_tps * (1 - self.drafts.accepted / len(self.token_gaps_s))
 
     @property
     def prefill_tps(self) -> float | None:
@@ -78,13 +104,20 @@ class RunStats:
         cuts = quantiles(gaps, n=100, method="inclusive") if len(gaps) > 1 else [gaps[0]] * 99
         return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(gaps)}
 
+    @property
+    def preparations(self) -> str:
+        """Say how long compiling and capturing the decode step took; empty where neither was needed."""
+        return " · ".join(f"{name} {self.stages[name]:.2f} s" for name in ("compile", "capture") if name in self.stages)
+
     def describe(self) -> str:
         """Say the main figures in one line."""
         parts = [
             self.ttft_s is not None and f"first token {self.ttft_s:.2f} s",
             self.prefill_tps and f"prefill {self.prompt_positions:,} positions at {self.prefill_tps:,.0f}/s",
             self.decode_tps and f"decode {self.tokens:,} tokens at {self.decode_tps:,.1f}/s",
+            self.drafts and f"drafts {self.drafts}",
             self.itl_s and f"between tokens {self.itl_s['p50'] * 1e3:.2f} ms (p99 {self.itl_s['p99'] * 1e3:.2f} ms)",
+            self.preparations,
             f"total {self.total_s:.2f} s",
         ]
         return " · ".join(part for part in parts if part)
@@ -93,7 +126,8 @@ class RunStats:
         """All of it under its documented names, ready for JSON."""
         names = ("ttft_s", "ttft_model_s", "ttft_text_s", "tpot_s", "itl_s", "prefill_tps", "decode_tps", "e2e_tps",
                  "total_s", "peak_memory_bytes", "bandwidth_fraction")  # fmt: skip
-        return {**{name: getattr(self, name) for name in names}, "stages": dict(self.stages)}
+        drafts = {} if self.drafts is None else {"drafts": asdict(self.drafts)}
+        return {**{name: getattr(self, name) for name in names}, "stages": dict(self.stages), **drafts}
 
 
 class RunRecorder:
@@ -104,10 +138,12 @@ class RunRecorder:
         synchronize: waits for the device, so that a stage ends when its work does.
         peak_memory_bytes: tells the peak, asked once at the end.
         on_stage: learns the name of each stage when it begins.
+        prepared_s: tells by name how long preparations took that lie within other stages, asked once at the end.
 
     Attributes:
         stages: seconds by stage.
         tokens_timed: set it to False when tokens come all at once, so that no rates are made of their times.
+        drafts: counts tokens that are guessed ahead; None without speculation.
     """
 
     def __init__(
@@ -116,13 +152,16 @@ class RunRecorder:
         synchronize: Callable[[], None] = lambda: None,
         peak_memory_bytes: Callable[[], int | None] = lambda: None,
         on_stage: Callable[[str], None] = lambda _: None,
+        prepared_s: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.clock = clock
         self.stages: dict[str, float] = {}
         self.tokens_timed = True
+        self.drafts: Drafts | None = None
         self._synchronize = synchronize
         self._peak_memory_bytes = peak_memory_bytes
         self._on_stage = on_stage
+        self._prepared_s = prepared_s
         self._t0 = clock()
         self._model_start: float | None = None
         self._prefill_start: float | None = None
@@ -167,6 +206,8 @@ class RunRecorder:
         if first is not None and self._prefill_start is not None:
             before = first - self._prefill_start
             self.stages |= {"prefill": before, "decode": sum(gaps)} if self.tokens_timed else {"decode": before}
+        for name, seconds in self._prepared_s().items():
+            self.stages[name] = self.stages.get(name, 0.0) + seconds
         return RunStats(
             stages=self.stages,
             prompt_positions=prompt_positions,
@@ -177,6 +218,7 @@ class RunRecorder:
             total_s=end - self._t0,
             token_gaps_s=gaps,
             peak_memory_bytes=self._peak_memory_bytes(),
+            drafts=self.drafts,
         )
 
 

@@ -1,5 +1,6 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import FinishReason, StopSignal
 from vita_demo.metrics import RunRecorder, RunStats
 from vita_demo.model.checkpoint import Checkpoint, Progress
+from vita_demo.model.quantized import check_format
 from vita_demo.model.vita import VitaModel
 from vita_demo.model_path import EMBEDDED
 from vita_demo.preprocess.media import Media, load_media
@@ -32,6 +34,8 @@ from vita_demo.request import Request
 from vita_demo.settings import Settings
 from vita_demo.threads import use_threads
 from vita_demo.tokenizer import VitaTokenizer
+
+logger = logging.getLogger("vita_demo.pipeline")
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,15 @@ class Pipeline:
         model: the weights.
         settings: where they come from.
         load_s: seconds that loading took.
+        compile_s: seconds that compiling took beforehand; 0 where it was not asked for.
         on_stage: learns the name of each stage of a run when it begins; does nothing until it is set.
     """
 
-    def __init__(self, model: VitaModel, settings: Settings, load_s: float = 0.0) -> None:
+    def __init__(self, model: VitaModel, settings: Settings, load_s: float = 0.0, compile_s: float = 0.0) -> None:
         self.model = model
         self.settings = settings
         self.load_s = load_s
+        self.compile_s = compile_s
         self.on_stage: Callable[[str], None] = lambda _: None
 
     @property
@@ -124,13 +130,15 @@ class Pipeline:
         return self.settings.tokenizer
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - each is a flag of the command line
         cls,
         model: str | Settings = EMBEDDED,
         *,
         device: str = "auto",
         dtype: str = "auto",
+        quantize: str | None = None,
         threads: int | None = None,
+        compiled: bool = False,
         progress: Progress | None = None,
     ) -> Self:
         """Load a checkpoint.
@@ -139,24 +147,36 @@ class Pipeline:
             model: a folder, a hub id, "embedded", or settings that were read before.
             device: "auto", "cpu", "cuda" or "cuda:N".
             dtype: "auto", "float32", "float16" or "bfloat16".
+            quantize: "int8" or "int4" holds the language model's matrices in so few bits; None in ``dtype``.
             threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
+            compiled: on a GPU, have torch's compiler fuse the decode step now, which takes from seconds to a minute.
             progress: called with the bytes read so far and in all, from several threads.
 
         Raises:
-            VitaDemoError: when the checkpoint, the device, the dtype or the threads cannot be used.
+            VitaDemoError: when the checkpoint, the device, the dtype, the format or the threads cannot be used.
         """
         use_threads(threads)
+        check_format(quantize)
         start = time.perf_counter()
         settings = model if isinstance(model, Settings) else Settings.read(model)
         where = resolve_device(device)
         checkpoint = Checkpoint.open(settings.folder, settings.config, len(settings.tokenizer))
         precision = resolve_dtype(dtype, settings.config.torch_dtype, where, checkpoint.parameters)
         with memory_guard(
-            f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16 or another --device"
+            f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16, --quantize int8 "
+            "or another --device"
         ):
-            weights = checkpoint.load(where, precision, progress)
+            weights = checkpoint.load(where, precision, progress, quantize)
         synchronizer(where)()
-        return cls(weights, replace(settings, config=weights.config), time.perf_counter() - start)
+        loaded = time.perf_counter()
+        if compiled and where.type == "cuda":
+            weights.compiled = True
+            weights.prepare_steps()
+            synchronizer(where)()
+        elif compiled:
+            logger.warning("--compile is left out on the CPU, where the step as it is is faster than a compiled one")
+        compile_s = time.perf_counter() - loaded if weights.compiled else 0.0
+        return cls(weights, replace(settings, config=weights.config), loaded - start, compile_s)
 
     def generate(
         self,
@@ -200,6 +220,8 @@ class Pipeline:
         recorder = record(self.model, self.on_stage)
         reset_peak_memory(self.model.device)
         recorder.already("load", self.load_s)
+        if self.compile_s:
+            recorder.already("compile", self.compile_s)
         if media is None:
             with recorder.stage("media"):
                 media = load_media(request, self.settings.config)

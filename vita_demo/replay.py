@@ -18,7 +18,10 @@ def replay(folder: Path) -> str:
     saved = SavedRun.load(folder)
     towers = (Path(tower) if (tower := saved.model[name]) else None for name in ("vision_tower", "audio_encoder"))
     settings = Settings.read(saved.model["model_path"], *towers)
-    pipeline = Pipeline.load(settings, device=saved.model["device"], dtype=saved.model["dtype"])
+    precision = {"dtype": saved.model["dtype"], "quantize": saved.model.get("quantize")}
+    # Runs of earlier versions say nothing of it.
+    compiled = saved.model.get("compiled") == "True"
+    pipeline = Pipeline.load(settings, device=saved.model["device"], **precision, compiled=compiled)
     before = tuple(saved.report["token_ids"])
     after = pipeline.generate(saved.request, saved.options).token_ids
     # An interrupted run kept only a beginning.

@@ -7,6 +7,7 @@ from typing import Any
 
 from vita_demo.device import copy_bandwidth_bytes_per_s
 from vita_demo.metrics import SCHEMA_VERSION
+from vita_demo.model.quantized import count_values
 from vita_demo.pipeline import Answer, Pipeline
 
 
@@ -29,11 +30,11 @@ def report(answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
-    """Bytes that each token must read × tokens/s ÷ the copy bandwidth measured here and now."""
-    if answer.stats.decode_tps is None:
+    """Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now."""
+    if answer.stats.passes_tps is None:
         return None
     context = answer.prompt_tokens + len(answer.token_ids) // 2
-    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.decode_tps
+    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.passes_tps
     return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
 
 
@@ -41,8 +42,9 @@ def describe_model(pipeline: Pipeline) -> dict[str, Any]:
     """Say which weights answer, in what precision and where."""
     return {
         "path": str(pipeline.settings.folder),
-        "parameters": sum(parameter.numel() for parameter in pipeline.model.parameters()),
+        "parameters": count_values(pipeline.model),
         "dtype": str(pipeline.model.dtype).removeprefix("torch."),
+        "quantize": pipeline.model.quantize,
         "device": str(pipeline.model.device),
     }
 

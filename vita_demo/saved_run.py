@@ -22,7 +22,8 @@ class SavedRun:
     Attributes:
         request: what was asked; its paths are absolute.
         options: how it was generated, seed included.
-        model: the flags that chose the model: model_path, vision_tower, audio_encoder, device and dtype.
+        model: the flags that chose the model: model_path, vision_tower, audio_encoder, device, dtype, quantize and
+            compiled.
         report: the object that ``--json`` prints.
     """
 

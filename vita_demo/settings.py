@@ -8,6 +8,9 @@ from vita_demo.config import VitaConfig
 from vita_demo.model_path import locate_checkpoint
 from vita_demo.tokenizer import VitaTokenizer
 
+# Flags of the command line that ``Pipeline.load`` takes as they are.
+LOAD_FLAGS = ("device", "dtype", "quantize", "threads", "compiled")
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,6 +20,8 @@ class ByteTokenizer:
 class ScriptDecoder:
     """Gives the likeliest next token out of a script, and checks what it is fed."""
 
+    runs_ahead = False
+
     def __init__(self, script: Iterable[int], vocab_size: int = 256, fail_at: int | None = None) -> None:
         self.script = list(script)
         self.vocab_size = vocab_size
@@ -43,3 +45,36 @@ class ScriptDecoder:
         logits = torch.zeros(1, self.vocab_size)
         logits[0, self.script[position]] = 1.0
         return logits
+
+
+class ChainDecoder:
+    """Gives random logits that depend on the last ``memory`` tokens: with few of them the answer runs in circles."""
+
+    runs_ahead = False
+
+    def __init__(self, memory: int, vocab_size: int = 6, seed: int = 0) -> None:
+        self.memory, self.vocab_size, self.seed = memory, vocab_size, seed
+        self.kept: list[int] = []
+        self.passes = 0
+        self._rest: list[int] = []
+
+    def prefill(self, inputs_embeds: Tensor) -> Tensor:
+        self.passes += 1
+        return self._logits(self.kept)
+
+    def step(self, token_id: Tensor) -> Tensor:
+        return self.verify(token_id)
+
+    def verify(self, token_ids: Tensor) -> Tensor:
+        self.passes += 1
+        first, *self._rest = token_ids.tolist()
+        self.kept = [*self.kept, first]
+        return torch.cat([self._logits([*self.kept, *self._rest[:count]]) for count in range(len(token_ids))])
+
+    def keep(self) -> None:
+        self.kept = [*self.kept, self._rest.pop(0)]
+
+    def _logits(self, ids: Sequence[int]) -> Tensor:
+        context = [*ids[-self.memory :], self.seed]
+        number = sum(token_id * 1009**place for place, token_id in enumerate(context)) % 2**40
+        return torch.randn(1, self.vocab_size, generator=torch.Generator().manual_seed(number))

@@ -33,6 +33,17 @@ def test_a_seed_repeats_the_draws_and_another_changes_them() -> None:
     assert sequence(1) != sequence(2)
 
 
+def test_draws_are_those_of_multinomial() -> None:
+    """The tokens of a seed are what they were before the draw had to do without a synchronization."""
+    sampler = make_sampler(GenerationOptions(do_sample=True, seed=7, top_k=0), frozenset(), CPU)
+    generator = torch.Generator().manual_seed(7)
+    for seed in range(50):
+        probabilities = logits(seed, 1017).softmax(-1)
+        assert torch.equal(
+            sampler(logits(seed, 1017), EMPTY), torch.multinomial(probabilities, 1, generator=generator)[0]
+        )
+
+
 @pytest.mark.parametrize("options", [{"top_k": 3}, {"top_k": 0, "top_p": 0.5}, {"top_k": 0, "min_p": 0.3}])
 def test_the_tail_is_cut(options: dict) -> None:
     every = draws(GenerationOptions(do_sample=True, seed=0, top_k=0, temperature=5.0))

@@ -1,6 +1,7 @@
 """The command that compares the ways to generate."""
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,16 +91,20 @@ def check_comparison(flags: dict[str, Any]) -> list[str]:
         raise InputError(f"--runs {flags['runs']} must be at least 1; 5 is the default")
     for path in flags["output"]:
         check_output(path)
+    if flags["quantize"] is not None and flags["modes"] is None:
+        modes.remove("transformers")
     return list(dict.fromkeys(modes))
 
 
 def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: "Console") -> "Comparison":
     """Load the model once and compare."""
     from vita_demo.comparison.modes import comparable
-    from vita_demo.settings import Settings
+    from vita_demo.settings import LOAD_FLAGS, Settings
 
     settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     options = make_options({**flags, "strict_callbacks": False}, settings)
+    if "transformers" in modes:
+        replace(options, engine="transformers", speculate=0).check_quantized(flags["quantize"])
     seeded = comparable(options)
     if seeded != options:
         console.note(f"every run draws with seed {seeded.seed}; give another with --seed")
@@ -108,7 +113,7 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     from vita_demo.pipeline import Pipeline
 
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in ("device", "dtype", "threads")}
+        chosen = {name: flags[name] for name in LOAD_FLAGS}
         pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
     runs = flags["runs"]
     with console.counting("comparing", len(modes) * (runs + 1)) as advance:

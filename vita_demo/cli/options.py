@@ -87,7 +87,9 @@ model_options = option_group(
     click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
+    click.option("--quantize", metavar="FORMAT", help="int8 or int4: hold the language model in so few bits."),
     click.option("--threads", type=int, help="Threads that compute on the CPU; by default one a physical core."),
+    click.option("--compile", "compiled", is_flag=True, help="Compile the decode step on a GPU; pays for long use."),
 )
 
 generation_options = option_group(
@@ -107,6 +109,12 @@ generation_options = option_group(
         default="auto",
         show_default=True,
         help="Who generates.",
+    ),
+    click.option(
+        "--speculate",
+        type=int,
+        metavar="N",
+        help="Check N tokens guessed from the text so far in one pass: faster where answers repeat it, else slower.",
     ),
     click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
     click.option("--seed", type=int, help="Make random draws repeatable."),
@@ -172,7 +180,10 @@ def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOpti
     from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-             "min_new_tokens", "num_beams", "engine", "time_limit_s", "strict_callbacks", "seed")  # fmt: skip
+             "min_new_tokens", "num_beams", "engine", "speculate", "time_limit_s", "seed",
+             "strict_callbacks")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
     explicit = {name: flags.get(name) for name in names}
-    return GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
+    options = GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
+    options.check_quantized(flags["quantize"])
+    return options

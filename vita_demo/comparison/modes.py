@@ -88,8 +88,8 @@ def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions,
 
 
 def transformers(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Wait for the whole answer of transformers' engine."""
-    return blocking(pipeline, request, replace(options, engine="transformers"), signal)
+    """Wait for the whole answer of transformers' engine, which guesses nothing ahead."""
+    return blocking(pipeline, request, replace(options, engine="transformers", speculate=0), signal)
 
 
 class _End(GenerationCallback):

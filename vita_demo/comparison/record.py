@@ -178,7 +178,8 @@ class Comparison:
     def circumstances(self) -> tuple[str, ...]:
         """Where and how it ran, a line each."""
         host, model = self.host, self.model
-        weights = f"{model['parameters'] / 1e6:,.1f} million parameters in {model['dtype']} on {model['device']}"
+        precision = f"{model['quantize']} and {model['dtype']}" if model.get("quantize") else model["dtype"]
+        weights = f"{model['parameters'] / 1e6:,.1f} million parameters in {precision} on {model['device']}"
         return (
             f"{self.runs_per_mode} runs of each mode, interleaved, after a discarded warm-up of each · {self.sampling}",
             f"{weights} · prompt of {self.reference.stats.prompt_positions:,} positions",

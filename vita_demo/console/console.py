@@ -94,6 +94,7 @@ class Console:
             stats and f"positions: {stats.prompt_positions:,} computed, {turn.reused_positions:,} reused",
             stats and stats.ttft_s is not None and f"first token {stats.ttft_s:.2f} s",
             stats and stats.decode_tps and f"decode {stats.decode_tps:,.1f} tokens/s",
+            stats and stats.drafts and f"drafts {stats.drafts}",
             f"finished by {turn.finish_reason}",
         )
         self.note(" · ".join(part for part in parts if part))

@@ -58,7 +58,7 @@ def _show_memory(memory: MemoryTable, console: RichConsole) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     table.add_column("")
     for need in memory.needs:
-        table.add_column(need.dtype, justify="right")
+        table.add_column(need.name, justify="right")
     table.add_row("  weights", *(gigabytes(need.weights_bytes) for need in memory.needs))
     table.add_row("  KV cache of 1,000 positions", *(gigabytes(need.cache_bytes_per_1000) for need in memory.needs))
     working = f"  reading {memory.positions:,} positions, about"

@@ -72,7 +72,11 @@ def render(summary: RunSummary, width: int) -> Panel:
         rows.add_row("prefill", f"{stats.prompt_positions:,} positions at {stats.prefill_tps:,.0f}/s")
     if stats.decode_tps is not None and stats.itl_s is not None:
         rows.add_row("decode", f"{stats.tokens:,} tokens at {stats.decode_tps:,.1f}/s")
+        if stats.drafts is not None:
+            rows.add_row("drafts", str(stats.drafts))
         rows.add_row("token gaps", _gaps(stats, inner - 14))
+    if stats.preparations:
+        rows.add_row("prepared", stats.preparations)
     rows.add_row("tokens", summary.tokens_by_kind)
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")

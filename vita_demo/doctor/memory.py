@@ -1,29 +1,36 @@
-"""How much memory does the model need in each dtype, and which device has it?
+"""How much memory does the model need in each dtype and each quantized format, and which device has it?
 
 The need is the weights, the keys and values of the longest prompt that the model was trained with, and what the
-widest step of reading that prompt takes: gate, up, their activation and their product, 4 · intermediate_size values
-for each position.  Encoders take less than that.
+widest step of reading that prompt takes: three copies of the hidden states, and gate, up, their activation and their
+product, 4 · intermediate_size values for each of the positions that pass the MLP at once.  Encoders take less than
+that.
 """
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from vita_demo.config import TextConfig, VitaConfig
 from vita_demo.doctor.devices import Device
 from vita_demo.doctor.finding import Finding
+from vita_demo.errors import ConfigError
 
 GROUP = "Memory"
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# What is not quantized is counted in this dtype.
+_BESIDE = "bfloat16"
+_FORMATS = ("int8", "int4")
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What the model takes in one dtype.
+    """What the model takes in one dtype, or quantized.
 
     Attributes:
         dtype: as --dtype takes it.
+        quantize: as --quantize takes it; None where nothing is quantized.
         weights_bytes: all three towers.
         cache_bytes_per_1000: keys and values of 1,000 positions.
         working_bytes: what reading the prompt takes beside them, at its widest.
@@ -31,10 +38,21 @@ class MemoryNeed:
     """
 
     dtype: str
+    quantize: str | None
     weights_bytes: int
     cache_bytes_per_1000: int
     working_bytes: int
     total_bytes: int
+
+    @property
+    def name(self) -> str:
+        """What to call it in a table."""
+        return self.quantize or self.dtype
+
+    @property
+    def flags(self) -> str:
+        """What to give on the command line."""
+        return f"--quantize {self.quantize}" if self.quantize else f"--dtype {self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +62,7 @@ class MemoryTable:
     Attributes:
         parameters: values in the model.
         positions: length of the prompt that is counted.
-        needs: one for each dtype.
+        needs: one for each dtype, then one for each quantized format that the model's shape allows.
         devices: what there is.
     """
 
@@ -57,12 +75,17 @@ class MemoryTable:
     def of(cls, parameters: int, config: VitaConfig, devices: tuple[Device, ...]) -> "MemoryTable":
         """Compute the needs of a model of so many ``parameters``."""
         positions = min(config.trained_positions, config.text.max_position_embeddings)
-        needs = tuple(_need(dtype, parameters, config.text, positions) for dtype in _ITEM_BYTES)
+        weights = {(dtype, ""): parameters * item_bytes for dtype, item_bytes in _ITEM_BYTES.items()}
+        for quantize in _FORMATS:
+            with suppress(ConfigError):
+                saved = _saved_bytes(config.text, quantize)
+                weights[_BESIDE, quantize] = weights[_BESIDE, ""] - saved
+        needs = tuple(_need(*kind, size, config.text, positions) for kind, size in weights.items())
         return cls(parameters, positions, needs, devices)
 
-    def need(self, dtype: str) -> MemoryNeed:
-        """Return the need in one dtype."""
-        return next(need for need in self.needs if need.dtype == dtype)
+    def need(self, name: str) -> MemoryNeed:
+        """Return the need in one dtype or format."""
+        return next(need for need in self.needs if need.name == name)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -77,12 +100,22 @@ class MemoryTable:
         }
 
 
-def _need(dtype: str, parameters: int, text: TextConfig, positions: int) -> MemoryNeed:
+def _saved_bytes(text: TextConfig, quantize: str) -> int:
+    from vita_demo.model.quantized import weights_bytes
+
+    item_bytes = _ITEM_BYTES[_BESIDE]
+    return weights_bytes(text, None, item_bytes) - weights_bytes(text, quantize, item_bytes)
+
+
+def _need(dtype: str, quantize: str, weights: int, text: TextConfig, positions: int) -> MemoryNeed:
+    from vita_demo.model.language_model import MLP_POSITIONS
+
     item_bytes = _ITEM_BYTES[dtype]
-    weights = parameters * item_bytes
     cache = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * item_bytes  # of one position
-    working = 4 * text.intermediate_size * positions * item_bytes
-    return MemoryNeed(dtype, weights, 1000 * cache, working, weights + positions * cache + working)
+    mlp = 4 * text.intermediate_size * min(positions, MLP_POSITIONS)
+    working = (mlp + 3 * text.hidden_size * positions) * item_bytes
+    total = weights + positions * cache + working
+    return MemoryNeed(dtype, quantize or None, weights, 1000 * cache, working, total)
 
 
 def count_parameters(config: VitaConfig) -> int:
@@ -114,9 +147,7 @@ def check_memory(table: MemoryTable, declared_dtype: str, counted_in: str) -> It
     fitting = [(n, d) for d in reversed(table.devices) for n in table.needs if n.total_bytes <= d.free_bytes]
     if fitting:
         other, place = fitting[0]
-        yield Finding(
-            GROUP, "note", f"{chosen}, too much: {sizes}", f"give --device {place.name} --dtype {other.dtype}"
-        )
+        yield Finding(GROUP, "note", f"{chosen}, too much: {sizes}", f"give --device {place.name} {other.flags}")
     else:
         least = min(need.total_bytes for need in table.needs)
         most = max(device.free_bytes for device in table.devices)

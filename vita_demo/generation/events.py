@@ -18,11 +18,13 @@ class Sampled(NamedTuple):
         token_id: its id.
         logprob: its log-probability under the model, before penalties and shaping; None where not asked for.
         alternatives: (id, log-probability) of the likeliest tokens, best first.
+        together: whether it came in one pass with the token before, and so at the same time.
     """
 
     token_id: int
     logprob: float | None = None
     alternatives: tuple[tuple[int, float], ...] = ()
+    together: bool = False
 
 
 class Tokenizer(Protocol):
@@ -118,8 +120,10 @@ def stream_events(
     assembler = TextAssembler(tokenizer, options.stop_strings)
     stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
     reason: FinishReason | None = None
-    for step, (token_id, logprob, alternatives) in enumerate(tokens):
+    arrived = 0.0
+    for step, (token_id, logprob, alternatives, together) in enumerate(tokens):
         now = clock()
+        arrived = arrived if together else now
         state = tokenizer.states.get(token_id) if step == 0 else None
         text = "" if state or token_id in stop_ids else assembler.push(token_id)
         if token_id in stop_ids or assembler.stopped:
@@ -128,7 +132,7 @@ def stream_events(
             reason = "length"
         if reason is not None:
             text += assembler.flush()
-        yield TokenEvent(step, token_id, text, now, state, logprob, alternatives)
+        yield TokenEvent(step, token_id, text, arrived, state, logprob, alternatives)
         if reason is None and now >= deadline:
             reason = "timeout"
         reason = reason or signal.reason

@@ -28,6 +28,7 @@ class GenerationOptions:
         stop_token_ids: ids that end the answer, beside the tokenizer's own.
         time_limit_s: the answer ends after so many seconds.
         num_beams: beams of transformers' beam search; 1 is none.
+        speculate: guess so many tokens ahead and check them in one pass; 0 is off.  The answer is the same.
         top_logprobs: report each token's log-probability and so many likelier ones beside it; None reports none.
         engine: "native", "transformers", or "auto": native unless an option needs the other.
         strict_callbacks: a callback's error ends the generation instead of dropping the callback.
@@ -51,6 +52,7 @@ class GenerationOptions:
     stop_token_ids: tuple[int, ...] = ()
     time_limit_s: float | None = None
     num_beams: int = 1
+    speculate: int = 0
     top_logprobs: int | None = None
     engine: str = "auto"
     strict_callbacks: bool = False
@@ -69,6 +71,7 @@ class GenerationOptions:
             ("seed", self.seed is None or 0 <= self.seed < 2**63, "between 0 and 2⁶³ - 1"),
             ("time_limit_s", self.time_limit_s is None or self.time_limit_s > 0, "above 0 seconds"),
             ("num_beams", self.num_beams >= 1, "at least 1"),
+            ("speculate", self.speculate >= 0, "0 (off) or more"),
             ("top_logprobs", self.top_logprobs is None or self.top_logprobs >= 0, "0 or more"),
             ("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}"),
             ("stop_strings", all(self.stop_strings), "without an empty string, which would stop everywhere"),
@@ -76,6 +79,9 @@ class GenerationOptions:
         for name, holds, rule in checks:
             if not holds:
                 raise ConfigError(f"{name} {getattr(self, name)!r} must be {rule}")
+        if self.speculate and self.uses_transformers:
+            other = self.needs_transformers or "engine transformers"
+            raise ConfigError(f"speculate {self.speculate} is in the native engine only; leave out it or {other}")
 
     @property
     def needs_transformers(self) -> str:
@@ -86,6 +92,18 @@ class GenerationOptions:
     def uses_transformers(self) -> bool:
         """Whether transformers' engine generates."""
         return self.engine == "transformers" or (self.engine == "auto" and bool(self.needs_transformers))
+
+    def check_quantized(self, quantize: str | None) -> None:
+        """Refuse options that quantized weights cannot follow.
+
+        Raises:
+            ConfigError: when transformers' engine is asked for, which has no use for them.
+        """
+        if quantize is not None and self.uses_transformers:
+            asked = self.needs_transformers or "--engine transformers"
+            raise ConfigError(
+                f"--quantize {quantize} runs in the native engine only and {asked} does not; leave one of them out"
+            )
 
     @classmethod
     def from_generate(cls, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Self:

@@ -2,7 +2,8 @@
 
 The shaping is transformers' own logits processors, in the order in which its ``generate`` applies them, so that
 options mean here what they mean there.  Their module costs seconds to import and is left alone until an option
-needs it.
+needs it.  Sampling is no part of a captured step: it is launched behind it, and as nothing in it waits for the device,
+every option may run ahead and none needs a graph of its own.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,9 @@ def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: t
 
     def draw(logits: Tensor, answer: Tensor) -> Tensor:
         probabilities = _process(processors, logits, answer).softmax(dim=-1)
-        return torch.multinomial(probabilities, 1, generator=generator)[0]  # [1]
+        # What torch.multinomial computes, without its checks, for which a host would wait.
+        races = torch.empty_like(probabilities).exponential_(generator=generator)  # [1, vocab_size]
+        return probabilities.div_(races).argmax(dim=-1)  # [1]
 
     return draw
 

@@ -18,7 +18,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 
 # With inputs_embeds the first fails and the second silently gives wrong tokens (seen in transformers 5.17).
-_BROKEN = ("prefill_chunk_size", "prompt_lookup_num_tokens")
+_BROKEN = {"prefill_chunk_size": "leave it out", "prompt_lookup_num_tokens": "give speculate instead"}
 
 
 def generation_config(options: GenerationOptions, stop_ids: frozenset[int]) -> Any:
@@ -31,7 +31,7 @@ def generation_config(options: GenerationOptions, stop_ids: frozenset[int]) -> A
 
     for name in options.extra:
         if name in _BROKEN:
-            raise ConfigError(f"{name} does not work with prompts that hold pictures or sound; leave it out")
+            raise ConfigError(f"{name} does not work with prompts that hold pictures or sound; {_BROKEN[name]}")
         if not hasattr(GenerationConfig(), name):
             raise ConfigError(f"{name} is no option of this package or of transformers' generate; check its spelling")
     values: dict[str, Any] = {

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from vita_demo.config import VitaConfig, read_json
 from vita_demo.errors import CheckpointError
+from vita_demo.model.quantized import replace_linears
+from vita_demo.model.quantized_linear import QuantizedLinear, row_blocks
 from vita_demo.model.safetensors_file import StoredTensor, read_header
 from vita_demo.model.vita import VitaModel
 
@@ -44,6 +46,8 @@ _READERS = 4
 _SHARD_BYTES = 5_000_000_000
 
 Progress = Callable[[int, int], None]
+Plan = list[tuple[str, slice, StoredTensor]]
+"""Which rows of which of our tensors come from where."""
 
 
 @dataclass(frozen=True)
@@ -106,41 +110,55 @@ class Checkpoint:
             config = replace(config, mm_hidden_size=projector.shape[1])
         return cls(folder, replace(config, text=replace(config.text, vocab_size=vocab_size)), tensors)
 
-    def load(self, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> VitaModel:
+    def load(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        progress: Progress | None = None,
+        quantize: str | None = None,
+    ) -> VitaModel:
         """Build the model and read its weights straight to ``device`` and ``dtype``.
 
         Args:
             device: where the weights go.
             dtype: what they become; normalization statistics and counters keep theirs.
             progress: called with the bytes read so far and in all, from several threads.
+            quantize: "int8" or "int4" for the language model's matrices, which are never whole in more bits.
 
         Raises:
             CheckpointError: when a tensor is missing, unexpected or of another shape.
+            ConfigError: when a matrix's shape does not fit the quantized format.
         """
         model = _without_memory(self.config)
         plan, problems = self._plan(model)
         if problems:
             self._refuse(problems)
+        quantized = _quantize(model, quantize)
         targets = _materialize(model, device, dtype)
         report = _Counter(progress, sum(stored.size_bytes for _, _, stored in plan))
 
         def read(item: tuple[str, slice, StoredTensor]) -> None:
             name, rows, stored = item
+            if name in quantized:
+                quantized[name].fill(rows, stored.read(device, report))
+                return
             target = targets[name].data
             stored.read_into(target[rows] if target.dim() else target, report)
 
         with torch.inference_mode(), ThreadPoolExecutor(_READERS) as pool:
-            for _ in pool.map(read, plan):
+            for _ in pool.map(read, _in_blocks(plan, quantized)):
                 pass
+            _finish(model, quantized)
         return model.eval().requires_grad_(False)
 
     def problems(self) -> list[TensorProblem]:
         """List every tensor that is missing, unexpected or of another shape; no weights are read."""
         return self._plan(_without_memory(self.config))[1]
 
-    def _plan(self, model: VitaModel) -> tuple[list[tuple[str, slice, StoredTensor]], list[TensorProblem]]:
+    def _plan(self, model: VitaModel) -> tuple[Plan, list[TensorProblem]]:
         """Decide for each of our tensors which rows come from which stored tensor."""
-        plan, problems, used = [], [], set()
+        plan: Plan = []
+        problems, used = [], set()
         for name, target in _targets(model).items():
             row = 0
             for upstream, rows in _sources(name, target, model):
@@ -150,7 +168,7 @@ class Checkpoint:
                 if stored is None:
                     problems.append(TensorProblem(upstream, "is missing"))
                 elif self._fits(upstream, stored.shape, expected):
-                    cut = stored.first_rows(rows) if stored.shape != expected else stored
+                    cut = stored.rows(slice(rows)) if stored.shape != expected else stored
                     plan.append((name, slice(row, row + rows), cut))
                 else:
                     reason = f"has shape {list(stored.shape)} instead of {list(expected)}"
@@ -230,14 +248,43 @@ def _materialize(model: VitaModel, device: torch.device, dtype: torch.dtype) -> 
     default = torch.get_default_dtype()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            empty = torch.empty_like(parameter, device=device, dtype=dtype)
+            keep = parameter.dtype != default
+            empty = torch.empty_like(parameter, device=device, dtype=parameter.dtype if keep else dtype)
             setattr(module, name, nn.Parameter(empty, requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
             keep = buffer.dtype != default or module is model.audio_encoder.cmvn
             setattr(module, name, torch.empty_like(buffer, device=device, dtype=buffer.dtype if keep else dtype))
-    if model.config.text.tie_word_embeddings:
+    if model.config.text.tie_word_embeddings and isinstance(model.language_model.lm_head, nn.Linear):
         model.language_model.lm_head.weight = model.language_model.embed_tokens.weight
     return _targets(model)
+
+
+def _quantize(model: VitaModel, quantize: str | None) -> dict[str, QuantizedLinear]:
+    """Put quantized layers into the model, and return them by the names of the weights that they replace."""
+    model.quantize = quantize
+    layers = replace_linears(model.language_model, quantize) if quantize is not None else {}
+    return {f"language_model.{name}.weight": layer for name, layer in layers.items()}
+
+
+def _in_blocks(plan: Plan, quantized: Mapping[str, QuantizedLinear]) -> Iterator[tuple[str, slice, StoredTensor]]:
+    """Cut what is to be quantized into small blocks of rows, so that little of it is in memory unquantized."""
+    for name, rows, stored in plan:
+        if name not in quantized:
+            yield name, rows, stored
+            continue
+        for part in row_blocks(*stored.shape):
+            yield name, slice(rows.start + part.start, rows.start + part.stop), stored.rows(part)
+
+
+def _finish(model: VitaModel, quantized: Mapping[str, QuantizedLinear]) -> None:
+    """Quantize a head that has no weight of its own out of the embedding table, and lay all out for the device."""
+    head = quantized.get("language_model.lm_head.weight")
+    if head is not None and model.config.text.tie_word_embeddings:
+        table = model.language_model.embed_tokens.weight
+        for rows in row_blocks(*table.shape):
+            head.fill(rows, table[rows])
+    for layer in quantized.values():
+        layer.settle()
 
 
 def upstream_name(name: str) -> str:
@@ -267,9 +314,14 @@ def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BY
     """Write the weights under their upstream names, in one file or in shards of at most ``shard_bytes``.
 
     The small files of the released layout (settings, tokenizer) are the caller's to copy beside them.
+
+    Raises:
+        CheckpointError: when the weights are quantized, which the layout does not know.
     """
     from safetensors.torch import save_file
 
+    if model.quantize is not None:
+        raise CheckpointError(f"weights in {model.quantize} cannot be saved; load the model without quantizing it")
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Tensor]] = [{}]
     size = 0

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 
 from vita_demo.config import TextConfig
 from vita_demo.model.upcast import Linear
+
+# The MLP's four wide intermediates would take more memory than anything else in a long prompt.
+MLP_POSITIONS = 2048
 
 
 @dataclass
@@ -111,8 +115,18 @@ class Attention(nn.Module):
             return F.scaled_dot_product_attention(grouped, keys, values).view_as(query)
         if new == filled:
             return F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True)
+        if query.is_cuda and _flash_serves(query, keys, values):
+            # Its own operation, as the causal mask of scaled_dot_product_attention begins at the first key.
+            flash: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, is_causal=True)[0]  # noqa: SLF001
+            return flash
         mask = torch.ones(new, filled, dtype=torch.bool, device=query.device).tril(filled - new)
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, enable_gqa=True)
+
+
+def _flash_serves(query: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Tell whether FlashAttention takes these, with fewer key-value heads than queries and a mask to the last key."""
+    params = SDPAParams(query, keys, values, None, 0.0, False, True)
+    return query.shape[-1] % 8 == 0 and can_use_flash_attention(params)
 
 
 class MLP(nn.Module):
@@ -143,12 +157,16 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, cache: KVCache, layer: int) -> Tensor:
         """Map [1, S, D] to [1, S, D]."""
         x = x + self.self_attn(self.input_layernorm(x), cache, layer)
-        x = x + self.mlp(self.post_attention_layernorm(x))
-        return x
+        parts = [part + self.mlp(self.post_attention_layernorm(part)) for part in torch.split(x, MLP_POSITIONS, 1)]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 class LanguageModel(nn.Module):
-    """Embedding table, decoder layers, final norm and output head."""
+    """Embedding table, decoder layers, final norm and output head.
+
+    Attributes:
+        prepared_s: seconds spent so far on making steps faster, by "compile" and "capture".
+    """
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -161,10 +179,12 @@ class LanguageModel(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
+        self.prepared_s = {"compile": 0.0, "capture": 0.0}
 
     def bytes_per_token(self, context: int) -> int:
         """Bytes that one decode step must read: all weights but the embedding table, and ``context`` positions."""
-        table = 0 if self.config.tie_word_embeddings else self.embed_tokens.weight.nbytes
+        read = getattr(self.lm_head, "weight", None) is self.embed_tokens.weight
+        table = 0 if read else self.embed_tokens.weight.nbytes
         weights = sum(parameter.nbytes for parameter in self.parameters()) - table
         config = self.config
         values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context
@@ -183,11 +203,11 @@ class LanguageModel(nn.Module):
         grown.length = cache.length
         return grown
 
-    def forward(self, inputs_embeds: Tensor, cache: KVCache) -> Tensor:
-        """Append S positions [1, S, D] to the cache and return the logits [1, vocab_size] after the last."""
+    def forward(self, inputs_embeds: Tensor, cache: KVCache, last: int = 1) -> Tensor:
+        """Append S positions [1, S, D] to the cache and return the logits [last, vocab_size] after the last of them."""
         x = inputs_embeds
         for index, layer in enumerate(self.layers):
             x = layer(x, cache, index)
         cache.length += x.shape[1]
-        logits: Tensor = self.lm_head(self.norm(x[:, -1]))  # [1, vocab_size]
+        logits: Tensor = self.lm_head(self.norm(x[0, -last:]))  # [last, vocab_size]
         return logits

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from vita_demo.model.quantized_linear import QuantizedLinear
 
 Product = Callable[..., object]
 """Writes ``addend + alpha · weight @ x`` into its output; takes ``alpha``, 1 unless given."""
@@ -18,6 +20,23 @@ STRIPES = 8
 _ROWS = 16
 # Below, waking the other threads takes longer than they save.
 _WORTH_STRIPES = 1 << 18
+
+
+def bind_linear(linear: nn.Linear | QuantizedLinear, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
+    """Prepare the product with a layer's weight, without its bias; see ``bind_product``."""
+    if not isinstance(linear, QuantizedLinear):
+        return bind_product(linear.weight, x, out, addend)
+
+    rows = x[None]  # [1, K]
+
+    def product(alpha: float = 1.0) -> None:
+        row = linear.product(rows)[0]  # [N]
+        if addend is None:
+            out.copy_(row).mul_(alpha)
+        else:
+            torch.add(addend, row, alpha=alpha, out=out)
+
+    return product
 
 
 def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:

@@ -44,9 +44,17 @@ class StoredTensor:
         """Bytes in the file."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def first_rows(self, rows: int) -> Self:
-        """Return the tensor cut to its first ``rows`` rows."""
-        return type(self)(self.path, self.offset, (rows, *self.shape[1:]), self.dtype)
+    def rows(self, rows: slice) -> Self:
+        """Return the tensor cut to some of its rows, one after the other."""
+        start, stop, _ = rows.indices(self.shape[0])
+        skipped_bytes = start * math.prod(self.shape[1:]) * self.dtype.itemsize
+        return type(self)(self.path, self.offset + skipped_bytes, (stop - start, *self.shape[1:]), self.dtype)
+
+    def read(self, device: torch.device, progress: Callable[[int], None]) -> Tensor:
+        """Return the tensor on ``device`` in its own dtype; see ``read_into``."""
+        target = torch.empty(self.shape, dtype=self.dtype, device=device)
+        self.read_into(target, progress)
+        return target
 
     def read_into(self, target: Tensor, progress: Callable[[int], None]) -> None:
         """Fill ``target``, contiguous and of the same shape, converting dtype and device on the way.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vita_demo.config import TextConfig
 from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel
-from vita_demo.model.products import Product, bind_product
+from vita_demo.model.products import Product, bind_linear
 
 _DTYPES = (torch.float32, torch.bfloat16)
 # From here on attention in one kernel is faster than in three operations.
@@ -83,11 +83,11 @@ class Layer:
         attention, mlp, b = layer.self_attn, layer.mlp, buffers
         return cls(
             input_norm=layer.input_layernorm.weight,
-            qkv=bind_product(attention.qkv_proj.weight, b.normed, b.qkv, attention.qkv_proj.bias),
-            o=bind_product(attention.o_proj.weight, b.attended.view(-1), b.x, b.x),
+            qkv=bind_linear(attention.qkv_proj, b.normed, b.qkv, attention.qkv_proj.bias),
+            o=bind_linear(attention.o_proj, b.attended.view(-1), b.x, b.x),
             post_norm=layer.post_attention_layernorm.weight,
-            gate_up=bind_product(mlp.gate_up_proj.weight, b.normed, b.gate_up),
-            down=bind_product(mlp.down_proj.weight, b.gate, b.x, b.x),
+            gate_up=bind_linear(mlp.gate_up_proj, b.normed, b.gate_up),
+            down=bind_linear(mlp.down_proj, b.gate, b.x, b.x),
         )
 
 
@@ -106,7 +106,7 @@ class TokenStep:
         self._buffers = buffers = Buffers(model.config, self._norm)
         self._layers = [Layer.bind(layer, buffers) for layer in model.layers]  # type: ignore[arg-type]
         self._logits = self._norm.new_empty(model.config.vocab_size)
-        self._head = bind_product(model.lm_head.weight, buffers.normed, self._logits)
+        self._head = bind_linear(model.lm_head, buffers.normed, self._logits)
         self._eps = model.config.rms_norm_eps
 
     @staticmethod

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vita_demo.config import VisionConfig
+from vita_demo.model.upload import upload
 
 
 class VisionAttention(nn.Module):
@@ -82,9 +83,6 @@ class VisionEmbeddings(nn.Module):
 class VisionEncoder(nn.Module):
     """InternViT up to the projector."""
 
-    image_mean: Tensor
-    image_std: Tensor
-
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
@@ -97,8 +95,8 @@ class VisionEncoder(nn.Module):
         Returns:
             float32 pixel_values [N, 3, S, S] on the device of ``tiles``, bit for bit those of CLIP's processor.
         """
-        mean = torch.tensor(self.config.image_mean, device=tiles.device)
-        std = torch.tensor(self.config.image_std, device=tiles.device)
+        mean = upload(torch.tensor(self.config.image_mean), tiles.device)
+        std = upload(torch.tensor(self.config.image_std), tiles.device)
         return ((tiles.float() / 255 - mean) / std).permute(0, 3, 1, 2)  # [N, 3, S, S]
 
     def forward(self, pixel_values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The whole model: encoders, projector and decoder, and how their outputs become one sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -10,42 +11,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vita_demo.config import VitaConfig
-from vita_demo.errors import InputError
+from vita_demo.errors import ConfigError, InputError
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
-from vita_demo.model.language_model import KVCache, LanguageModel
-from vita_demo.model.token_step import TokenStep
+from vita_demo.model.decoder import Decoder
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.upload import upload
 from vita_demo.model.vision_encoder import VisionEncoder
 
-
-class Decoder:
-    """One generation's hold on the language model: prefill once, then one step a token."""
-
-    def __init__(self, language_model: LanguageModel, cache: KVCache) -> None:
-        self.language_model = language_model
-        self.cache = cache
-        self._token_step = TokenStep(language_model, cache) if TokenStep.serves(language_model) else None
-
-    @torch.inference_mode()
-    def prefill(self, inputs_embeds: Tensor) -> Tensor:
-        """Read the prompt [1, S, D]; return the next token's logits [1, vocab_size]."""
-        logits: Tensor = self.language_model(inputs_embeds, self.cache)
-        return logits
-
-    def step(self, token_id: Tensor) -> Tensor:
-        """Read one token [1]; return the next one's logits [1, vocab_size], valid until the next step.
-
-        To be called in inference mode, which costs too much to enter twice for each token.
-        """
-        if self._token_step is not None:
-            return self._token_step(token_id)
-        embeds = self.language_model.embed_tokens(token_id)[None]  # [1, 1, D]
-        logits: Tensor = self.language_model(embeds, self.cache)
-        return logits
+# A decoder that is kept for the next generation has room for a multiple of so many positions.
+_CAPACITY_STEP = 1024
 
 
 class VitaModel(nn.Module):
-    """VITA-1.5 for one conversation at a time, batch size 1."""
+    """VITA-1.5 for one conversation at a time, batch size 1.
+
+    Attributes:
+        config: its settings.
+        quantize: the format of the language model's matrices, "int8" or "int4"; None where they are not quantized.
+        compiled: decoders that are made from now on have their steps fused by torch's compiler.
+    """
 
     def __init__(self, config: VitaConfig) -> None:
         super().__init__()
@@ -55,6 +40,9 @@ class VitaModel(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.audio_encoder = AudioEncoder(config.audio)
         self.language_model = LanguageModel(config.text)
+        self.compiled = False
+        self._spare: list[Decoder] = []
+        self.quantize: str | None = None
         # In a tuple, so that torch does not take it for a submodule.
         self._transformers: tuple[Any] | None = None
 
@@ -71,7 +59,7 @@ class VitaModel(nn.Module):
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> Tensor:
         """Encode 8-bit tiles [N, S, S, 3]; see ``encode_images``."""
-        return self.encode_images(self.vision_encoder.normalize(torch.from_numpy(tiles).to(self.device)))
+        return self.encode_images(self.vision_encoder.normalize(upload(torch.from_numpy(tiles), self.device)))
 
     @torch.inference_mode()
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -94,7 +82,7 @@ class VitaModel(nn.Module):
     @torch.inference_mode()
     def encode_audio(self, fbank: NDArray[np.float32] | Tensor) -> Tensor:
         """Encode a clip's filter bank [T, mel bins] to audio features [P, D] in the language model's width."""
-        encoded: Tensor = self.audio_encoder(torch.as_tensor(fbank).to(self.device)[None])  # [1, P, D]
+        encoded: Tensor = self.audio_encoder(upload(torch.as_tensor(fbank), self.device)[None])  # [1, P, D]
         return encoded[0]  # [P, D]
 
     @torch.inference_mode()
@@ -120,7 +108,7 @@ class VitaModel(nn.Module):
             if is_media:
                 pieces += [images.pop(0) if token_id == IMAGE_TOKEN_ID else sounds.pop(0) for token_id in ids]
             else:
-                pieces.append(self.language_model.embed_tokens(torch.tensor(list(ids), device=self.device)))
+                pieces.append(self.language_model.embed_tokens(upload(torch.tensor(list(ids)), self.device)))
         return torch.cat(pieces)[None]  # [1, S, D]
 
     def generate(
@@ -136,22 +124,65 @@ class VitaModel(nn.Module):
         return generate(self, input_ids, images, audios, **arguments)
 
     def as_transformers(self) -> Any:
-        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors."""
+        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors.
+
+        Raises:
+            ConfigError: when the weights are quantized, so that there are no tensors to share.
+        """
+        if self.quantize is not None:
+            raise ConfigError(
+                f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
+            )
         if self._transformers is None:
             from vita_demo.model.transformers_bridge import to_transformers
 
             self._transformers = (to_transformers(self.language_model),)
         return self._transformers[0]
 
-    def decoder(self, capacity: int, cache: KVCache | None = None) -> Decoder:
+    def decoder(self, capacity: int, previous: Decoder | None = None) -> Decoder:
         """Begin a generation of at most ``capacity`` positions, prompt and answer together.
 
-        With a ``cache`` the generation continues after the positions that it holds, in a larger copy where it is too
-        small.
+        With a ``previous`` decoder the generation continues after the positions that it holds: by itself, or with a
+        larger copy of its cache where that is too small.
         """
+        if previous is not None and previous.cache.capacity >= capacity:
+            return previous
         with torch.inference_mode():
-            if cache is None:
+            if previous is None:
                 cache = self.language_model.allocate_cache(capacity)
-            elif cache.capacity < capacity:
-                cache = self.language_model.grow_cache(cache, capacity)
-            return Decoder(self.language_model, cache)
+            else:
+                cache = self.language_model.grow_cache(previous.cache, capacity)
+            return Decoder(self.language_model, cache, compiled=self.compiled)
+
+    @contextmanager
+    def lend_decoder(self, capacity: int) -> Iterator[Decoder]:
+        """Lend an empty decoder for one generation; see ``decoder``.
+
+        One that had to prepare its steps is kept for the next generation, as its preparations go with its cache.
+        """
+        decoder = self._spare.pop() if self._spare else None
+        if decoder is None or decoder.cache.capacity < capacity:
+            # Dropped first, so that two caches are never held.
+            decoder = None
+            decoder = self.decoder(self._room(capacity))
+        decoder.cache.truncate(0)
+        try:
+            yield decoder
+        finally:
+            if decoder.prepares and not self._spare:
+                self._spare.append(decoder)
+
+    @torch.inference_mode()
+    def prepare_steps(self) -> None:
+        """Take one step for nothing, so that the first generation need not compile or capture it."""
+        nothing = torch.zeros(1, dtype=torch.long, device=self.device)
+        with self.lend_decoder(2) as decoder:
+            decoder.prefill(self.language_model.embed_tokens(nothing)[None])
+            decoder.step(nothing)
+
+    def _room(self, capacity: int) -> int:
+        """Round up where a decoder is kept, so that it also serves a generation that is a little longer."""
+        if self.device.type == "cpu" and not self.compiled:
+            return capacity
+        limit = max(capacity, self.config.text.max_position_embeddings)
+        return min(-(-capacity // _CAPACITY_STEP) * _CAPACITY_STEP, limit)

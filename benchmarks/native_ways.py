@@ -1,0 +1,152 @@
+"""This package's loop, in each of the ways in which this checkout and this machine can run it."""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import cache, partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.decode_ways import Decoded, LeftOutError, Maker, Subject, Way, decoded
+from benchmarks.machine import timed
+from benchmarks.watchers import Letters
+from vita_demo.engine import Watch, continued_events
+from vita_demo.errors import VitaDemoError
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import TokenEvent
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.metrics import RunRecorder
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.vita import Decoder
+
+MakeDecoder = Callable[[int], Decoder]
+"""Makes a decoder for so many positions."""
+
+
+def eager(subject: Subject) -> Way:
+    """One operation after the other."""
+    return _way(subject.model, kind="slow", **({"captured": False} if _offers("captured") else {}))
+
+
+def graph(subject: Subject) -> Way:
+    """Steps that were captured as CUDA graphs."""
+    _require("captured", subject, "captures no CUDA graphs")
+    return _way(subject.model)
+
+
+def compiled(subject: Subject) -> Way:
+    """Steps that torch's compiler fused, and that were captured then."""
+    _require("compiled", subject, "compiles no steps")
+    return _way(subject.model, compiled=True)
+
+
+def quantized(subject: Subject, quantize: str) -> Way:
+    """A copy of the weights in few bits."""
+    try:
+        from vita_demo.model.quantized import quantize_in_place
+    except ImportError:
+        raise LeftOutError("this checkout quantizes no weights") from None
+    # Modules are copied, tensors are not.
+    model = deepcopy(subject.model, {id(parameter): parameter for parameter in subject.model.parameters()})
+    try:
+        quantize_in_place(model, quantize)
+    except VitaDemoError as error:
+        raise LeftOutError(str(error)) from error
+    return _way(model, exact=False)
+
+
+def steps(subject: Subject) -> Way:
+    """Forward steps alone: no token is chosen, read back or shown."""
+    make = _keep(subject.model)
+    return Way(lambda prompt, tokens, _: _steps(make, prompt, tokens), subject.model.bytes_per_token, "bare", False)
+
+
+def matrices(subject: Subject) -> Way:
+    """Every matrix once, times one row: nothing else of a step."""
+    model = subject.model
+    linears = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    weights_bytes = model.bytes_per_token(0)
+    return Way(lambda prompt, tokens, _: _matrices(linears, prompt, tokens), lambda _: weights_bytes, "bare", False)
+
+
+def _offers(option: str) -> bool:
+    return option in inspect.signature(Decoder).parameters
+
+
+def _require(option: str, subject: Subject, otherwise: str) -> None:
+    if not _offers(option):
+        raise LeftOutError(f"this checkout {otherwise}")
+    if subject.model.norm.weight.device.type != "cuda":
+        raise LeftOutError("it is for CUDA devices only")
+
+
+def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
+    """Return what makes a decoder once for each capacity: what it compiles or captures goes with its cache."""
+
+    @cache
+    def make(capacity: int) -> Decoder:
+        with torch.inference_mode():
+            return Decoder(model, model.allocate_cache(capacity), **options)
+
+    return make
+
+
+def _way(model: LanguageModel, kind: str = "fast", exact: bool = True, **options: bool) -> Way:
+    return Way(partial(_answer, _keep(model, **options)), model.bytes_per_token, kind, exact)
+
+
+def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[GenerationCallback]) -> Decoded:
+    decoder = make(prompt.shape[1] + tokens)
+    decoder.cache.truncate(0)
+    recorder, start = RunRecorder(), time.perf_counter()
+    watch, options = Watch(recorder, callbacks), GenerationOptions(max_new_tokens=tokens)
+    events = continued_events(decoder, Letters(), prompt, [], options, watch)
+    seen = [event for event in events if isinstance(event, TokenEvent)]
+    return decoded(start, [event.time_s for event in seen], [event.token_id for event in seen])
+
+
+def _steps(make: MakeDecoder, prompt: Tensor, tokens: int) -> Decoded:
+    decoder, token = make(prompt.shape[1] + tokens), torch.ones(1, dtype=torch.long, device=prompt.device)
+    decoder.cache.truncate(0)
+    decoder.prefill(prompt)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(tokens):
+                decoder.step(token)
+
+    return _even(timed(run, prompt.device), tokens)
+
+
+def _matrices(weights: Sequence[Tensor], prompt: Tensor, tokens: int) -> Decoded:
+    rows = {weight.shape[1]: prompt.new_ones(1, weight.shape[1]) for weight in weights}
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(tokens):
+                for weight in weights:
+                    F.linear(rows[weight.shape[1]], weight)
+
+    return _even(timed(run, prompt.device), tokens)
+
+
+def _even(seconds: float, tokens: int) -> Decoded:
+    """Spread the time of all steps evenly over them."""
+    return Decoded((), tuple(seconds * step / tokens for step in range(tokens + 1)))
+
+
+WAYS: Mapping[str, Maker] = {
+    "native eager": eager,
+    "native graph": graph,
+    "native compiled": compiled,
+    "native int8": partial(quantized, quantize="int8"),
+    "native int4": partial(quantized, quantize="int4"),
+    "steps alone": steps,
+    "matrices alone": matrices,
+}
+
+FAST = ("native graph", "native eager")
+"""The fastest first, of those that need no compiler and keep the weights as they are."""

@@ -1,0 +1,58 @@
+"""--compile: where it serves, and how the time that it takes is told."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from vita_demo.console.run_panel import RunSummary, render
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.metrics import RunRecorder
+from vita_demo.pipeline import Answer, Pipeline
+from vita_demo.request import Request
+
+
+def test_the_flag_and_the_preset_reach_the_loading(vita, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, load = [], Pipeline.load
+
+    def note(*args, compiled: bool, **kwargs):
+        asked.append(compiled)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(Pipeline, "load", note)
+    preset = tmp_path / "mine.toml"
+    preset.write_text("compile = true\n")
+    request = ("--question", "hi", "--device", "cpu", "--max_new_tokens", 1)
+    assert [vita(*request, *more).code for more in (("--compile",), ("--config", preset), ())] == [0, 0, 0]
+    assert asked == [True, True, False]
+
+
+def test_on_the_cpu_it_is_left_out_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        pipeline = Pipeline.load(device="cpu", compiled=True)
+    assert not pipeline.model.compiled
+    assert pipeline.compile_s == 0
+    [record] = caplog.records
+    assert record.getMessage().startswith("--compile is left out on the CPU")
+
+
+def test_what_compiling_took_stands_beside_the_loading(embedded_pipeline) -> None:
+    compiled = Pipeline(embedded_pipeline.model, embedded_pipeline.settings, load_s=1.0, compile_s=21.5)
+    *_, answer = compiled.stream(Request(question="hi"), GenerationOptions(max_new_tokens=2))
+    assert isinstance(answer, Answer)
+    assert answer.stats.stages["compile"] == 21.5
+    assert "compile" not in embedded_pipeline.generate(Request(question="hi")).stats.stages
+
+
+def test_preparations_of_the_first_steps_are_told_in_line_and_panel() -> None:
+    recorder = RunRecorder(prepared_s=lambda: {"capture": 0.25, "compile": 2.0})
+    recorder.already("compile", 19.5)
+    stats = recorder.finish(4, recorder.clock())
+    assert stats.stages == {"compile": 21.5, "capture": 0.25}
+    summary = RunSummary(stats, "length")
+    assert "compile 21.50 s · capture 0.25 s" in summary.lines()[0]
+    from rich.console import Console
+
+    with (console := Console(width=80)).capture() as drawn:
+        console.print(render(summary, 80))
+    assert "compile 21.50 s · capture 0.25 s" in drawn.get()
