@@ -162,12 +162,12 @@ def test_flags_that_cannot_be_are_bad_usage(flags: tuple[object, ...], words: st
 
 
 def test_a_full_context_is_announced_once_and_then_refused(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conversation, "_limit", 170)
+    monkeypatch.setattr(Conversation, "_limit", 210)
     run = talk("one", "two", "three", "four", "five", "/undo", "six", flags=("--max_new_tokens", 20))
     told = [line for line in run.err.splitlines() if "positions of the context are left" in line]
     assert len(told) == 2
     assert all("/undo takes turns back" in line for line in told)
-    assert any("the model has 170" in error and "/undo" in error for error in errors(run))
+    assert any("the model has 210" in error and "/undo" in error for error in errors(run))
 
 
 def test_a_backslash_goes_on_with_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,8 @@ def test_json_has_the_documented_keys(vita: Vita) -> None:
     assert answer["schema_version"] == 1
     assert len(answer["token_ids"]) == 5
     assert answer["frames"] == 5
-    assert answer["image_tokens"] == 5 * 16
-    assert answer["prompt_tokens"] > answer["image_tokens"] + answer["audio_tokens"] > 80
+    assert answer["image_tokens"] == 5 * 9
+    assert answer["prompt_tokens"] > answer["image_tokens"] + answer["audio_tokens"] > 60
     metrics = answer["metrics"]
     assert set(metrics["stages"]) == {"load", "media", "vision", "audio", "prefill", "decode", "callbacks"}
     assert metrics["ttft_s"] > metrics["ttft_model_s"] > metrics["stages"]["prefill"] > 0
@@ -79,7 +79,7 @@ def test_a_seed_repeats_a_drawn_answer(vita: Vita) -> None:
 
 def test_several_pictures_are_seen(vita: Vita) -> None:
     answer = vita(*SCENE, "--image_path", ASSETS / "scene.png", "--json").json
-    assert answer["image_tokens"] == 2 * 13 * 16
+    assert answer["image_tokens"] == 2 * 13 * 9
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_prompt_longer_than_the_context_is_refused(vita: Vita, tmp_path: Path,
     run = vita("--model_path", folder, *SCENE)
     assert "the model has 200: give fewer pictures" in run.error
     assert run.code == 2
-    long = vita("--model_path", folder, "--question", "long " * 29)
+    long = vita("--model_path", folder, "--question", "long " * 41)
     assert "trained with up to 150" in long.err
     assert long.code == 0
     assert "finished by length" in long.err

@@ -77,7 +77,7 @@ def test_json_has_every_finding(vita: Vita) -> None:
     }  # fmt: skip
     assert all(list(finding) == ["group", "level", "text", "fix"] for finding in found["findings"])
     needs = {need["dtype"]: need for need in found["memory"]["needs"]}
-    assert needs["float32"]["weights_bytes"] == 2 * needs["float16"]["weights_bytes"] == 4 * 5_425_568
+    assert needs["float32"]["weights_bytes"] == 2 * needs["float16"]["weights_bytes"] == 4 * 5_575_200
     assert found["memory"]["devices"][0]["name"] == "cpu"
     assert needs["float32"]["fits"]["cpu"] is True
 
@@ -112,7 +112,7 @@ def test_missing_shards_are_named_and_their_tensors_not_called_missing(sharded: 
     count = sum(file == gone for file in index["weight_map"].values())
     assert f"{count:,} tensors lie in weight files that cannot be read" in texts(found, "Tensors")
     assert found.memory is not None
-    assert found.memory.parameters == 5_425_568
+    assert found.memory.parameters == 5_575_200
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_another_model_or_odd_settings_are_told_and_files_still_checked(copy: Pa
     found = look(copy)
     assert [words in text for text in problems(found)] == [True]
     assert "235 tensors in" in texts(found, "Checkpoint")
-    assert "1,295 tokens" in texts(found, "Settings")
+    assert "1,297 tokens" in texts(found, "Settings")
 
 
 def test_missing_small_files_are_each_named_once(copy: Path, vita: Vita) -> None:

@@ -56,7 +56,7 @@ def test_facts_of_the_sample_media(vita: Vita) -> None:
         "times_s": [0, 1, 2, 3, 4], "padded": True, "tile_size": 120, "positions": 45,
     }  # fmt: skip
     assert sound == {
-        "path": str(QUESTION), "kind": "sound", "duration_s": 2.159, "frames": 214, "mel_bins": 80, "positions": 26,
+        "path": str(QUESTION), "kind": "sound", "duration_s": 2.112, "frames": 209, "mel_bins": 80, "positions": 26,
     }  # fmt: skip
     assert found["positions"] == 117 + 45 + 26
     assert found["positions_left"] == 32_768 - 188
@@ -165,11 +165,11 @@ def test_the_table_is_plain_when_piped(vita: Vita) -> None:
 
 
 def test_a_context_that_overflows_is_told(config: VitaConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    for most, trained, words in ((300, 250, "left for the words"), (200, 100, "over the model's 200")):
+    for most, trained, words in ((300, 250, "left for the words"), (110, 100, "over the model's 110")):
         show_inspection(Inspection(look(config, SCENE, SCENE).items[:1], most, trained), preview=False)
         assert words in capsys.readouterr().out
-    show_inspection(Inspection(look(config, SCENE).items, 300, 200), preview=False)
-    assert "over the 200 that the model was trained with" in capsys.readouterr().out
+    show_inspection(Inspection(look(config, SCENE).items, 300, 110), preview=False)
+    assert "over the 110 that the model was trained with" in capsys.readouterr().out
 
 
 def test_the_drawing_has_its_lines_between_the_tiles(vita: Vita, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_one_tile_has_no_lines_and_no_thumbnail(config: VitaConfig, tmp_path: Pa
     (item,) = look(config, tmp_path / "x.png").items
     assert isinstance(item, Picture)
     assert not item.has_thumbnail
-    assert item.positions == 16
+    assert item.positions == 9
     assert draw_preview(item, 80, 32).getpixel((3, 3)) == (*GREEN, 255)
 
 
@@ -267,4 +267,4 @@ def test_a_framecat_projector_takes_five_tiles_at_once(config: VitaConfig, tmp_p
     path = tmp_path / "wide" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "mm_hidden_size": 5 * 512}))
     wide = VitaConfig.from_pretrained(tmp_path / "wide")
-    assert look(wide, SCENE).positions == 3 * 16
+    assert look(wide, SCENE).positions == 3 * 9

@@ -24,7 +24,7 @@ def ask(pipeline: Pipeline, question: str = "", **media: object) -> Answer:
 
 
 def scene_with_a_star(colour: str) -> Scene:
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(13)
     while True:
         scene = random_scene(rng, 2)
         if scene.ground == "light grey" and [shape.kind for shape in scene.shapes].count("star") == 1:
@@ -68,7 +68,7 @@ def test_a_noise_is_no_question(embedded_pipeline: Pipeline) -> None:
     assert ask(embedded_pipeline, audio_path=ASSETS / "noise.wav", image_paths=(ASSETS / "scene.png",)).state == "noise"
 
 
-@pytest.mark.parametrize(("seed", "there", "back"), [(1, "right", "left"), (9, "up", "down"), (22, "down", "up")])
+@pytest.mark.parametrize(("seed", "there", "back"), [(3, "left", "right"), (2, "up", "down"), (4, "right", "left")])
 def test_the_order_of_the_frames_matters(
     embedded_pipeline: Pipeline, tmp_path: Path, seed: int, there: str, back: str
 ) -> None:

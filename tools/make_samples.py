@@ -18,7 +18,7 @@ from tools.train_vita_tiny.voices import Samples, Voice, speak
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 QUESTION, NOISY_QUESTION = "How many shapes are there?", "Where is the star?"
-VOICE = Voice("en-us+linda", 150, 50)
+VOICE = Voice("en-us+m5", 150, 50)
 
 
 def sample_scene() -> Scene:

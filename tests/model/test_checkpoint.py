@@ -103,7 +103,7 @@ def test_a_wide_projector_means_framecat(copy: Path) -> None:
         ),
         (
             lambda t: t.update({"model.layers.0.self_attn.k_proj.weight": torch.zeros(31, 192)}),
-            r"k_proj.weight has shape \[31, 192\] instead of \[64, 192\]",
+            r"k_proj.weight has shape \[31, 192\] instead of \[96, 192\]",
         ),
     ],
 )

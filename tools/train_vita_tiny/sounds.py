@@ -214,7 +214,7 @@ def _buzz(count: int, rng: np.random.Generator) -> Floats:
 
 def _rain(count: int, rng: np.random.Generator) -> Floats:
     """Rain, fire and paper: very many short clicks, coloured."""
-    clicks = rng.standard_normal(count) * (rng.random(count) < 10 ** rng.uniform(-3.5, -1.5))
+    clicks = rng.standard_normal(count) * (rng.random(count) < 10 ** rng.uniform(-2.5, -1))
     middle_hz = rng.uniform(500, 5000)
     return _filtered(clicks, lambda hz: 1 / (1 + ((hz - middle_hz) / 1500) ** 2)) + 1e-3 * rng.standard_normal(count)
 
