@@ -70,7 +70,7 @@ def test_attached_files_go_with_one_question(talk: Talk, tmp_path: Path) -> None
     assert turns[1].request.audio_path == VOICE
     assert turns[2].request.image_paths == () == turns[1].request.image_paths
     assert turns[3].request.video_path == CLIP
-    assert "audio question.wav: 2.2 s" in run.err
+    assert "audio question.wav: 2.1 s" in run.err
     assert run.out.count("\n") == 5
 
 

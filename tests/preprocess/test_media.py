@@ -33,7 +33,7 @@ def test_pictures_and_sound_are_combined(config: VitaConfig) -> None:
     assert media.tiles.dtype == np.uint8
     assert media.frames == 0
     assert media.notes[0] == media.notes[1] == "image scene.png: 640 × 480 pixels in 4 × 3 tiles"
-    assert media.notes[2] == f"audio question.wav: 2.2 s in {config.audio.positions(len(media.fbank))} positions"
+    assert media.notes[2] == f"audio question.wav: 2.1 s in {config.audio.positions(len(media.fbank))} positions"
 
 
 def test_a_video_says_how_much_of_it_was_used(config: VitaConfig) -> None:
