@@ -1,7 +1,6 @@
 """Weights from a checkpoint in the released layout into a model, and back.
 
-Knows upstream's names and spelling, which appear nowhere else.  Loading is strict: every tensor has its place, and
-every place its tensor.
+Loading is strict: every tensor has its place, and every place its tensor.
 """
 
 import json
@@ -21,25 +20,9 @@ from vita_demo.errors import CheckpointError
 from vita_demo.model.quantized import replace_linears
 from vita_demo.model.quantized_linear import QuantizedLinear, row_blocks
 from vita_demo.model.safetensors_file import StoredTensor, read_header
+from vita_demo.model.upstream_names import sources
 from vita_demo.model.vita import VitaModel
 
-# Upstream prefix to ours; the first that fits wins, in either direction.
-RENAMES: Mapping[str, str] = {
-    "model.vision_tower.vision_tower.embeddings.": "vision_encoder.embeddings.",
-    "model.vision_tower.vision_tower.encoder.": "vision_encoder.",
-    "model.mm_projector.": "projector.",
-    "model.audio_encoder.adpter.": "audio_encoder.adapter.",
-    "model.audio_encoder.encoder.global_cmvn.": "audio_encoder.cmvn.",
-    "model.audio_encoder.encoder.enc.0.core.": "audio_encoder.subsampling.",
-    "model.audio_encoder.encoder.enc.1.": "audio_encoder.",
-    "lm_head.": "language_model.lm_head.",
-    "model.": "language_model.",
-}
-# Our merged matrix to the upstream ones that stand in it, one below the other.
-FUSED: Mapping[str, tuple[str, ...]] = {
-    "self_attn.qkv_proj.": ("self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."),
-    "mlp.gate_up_proj.": ("mlp.gate_proj.", "mlp.up_proj."),
-}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _READERS = 4
@@ -161,7 +144,7 @@ class Checkpoint:
         problems, used = [], set()
         for name, target in _targets(model).items():
             row = 0
-            for upstream, rows in _sources(name, target, model):
+            for upstream, rows in sources(name, target, model.config.text):
                 stored = self.tensors.get(upstream)
                 used.add(upstream)
                 expected = (rows, *target.shape[1:]) if target.dim() else ()
@@ -287,29 +270,6 @@ def _finish(model: VitaModel, quantized: Mapping[str, QuantizedLinear]) -> None:
         layer.settle()
 
 
-def upstream_name(name: str) -> str:
-    """Return the upstream name of one of our tensors that is not merged."""
-    for upstream, ours in RENAMES.items():
-        if name.startswith(ours):
-            return upstream + name.removeprefix(ours)
-    raise KeyError(name)
-
-
-def _sources(name: str, target: Tensor, model: VitaModel) -> Iterator[tuple[str, int]]:
-    """Yield the upstream tensors that make up one of ours, each with its number of rows."""
-    rows = target.shape[0] if target.dim() else 1
-    for ours, parts in FUSED.items():
-        if ours not in name or not name.startswith("language_model."):
-            continue
-        text = model.config.text
-        kv = text.num_key_value_heads * text.head_dim
-        heights = (rows - 2 * kv, kv, kv) if len(parts) == 3 else (rows // 2, rows // 2)
-        for part, height in zip(parts, heights, strict=True):
-            yield upstream_name(name.replace(ours, part)), height
-        return
-    yield upstream_name(name), rows
-
-
 def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BYTES) -> None:
     """Write the weights under their upstream names, in one file or in shards of at most ``shard_bytes``.
 
@@ -327,7 +287,7 @@ def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BY
     size = 0
     for name, target in _targets(model).items():
         row = 0
-        for upstream, rows in _sources(name, target, model):
+        for upstream, rows in sources(name, target, model.config.text):
             tensor = (target[row : row + rows] if target.dim() else target).detach().cpu().clone()
             row += rows
             if size + tensor.nbytes > shard_bytes and shards[-1]:

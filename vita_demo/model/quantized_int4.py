@@ -24,7 +24,6 @@ class Int4Linear(QuantizedLinear):
     Attributes:
         packed: uint8 [N, K / 2].
         scales: bfloat16 [K / group, N, 2], scale and middle.
-        group: columns that share a scale, the largest of ``GROUPS`` that divides the half of a row.
     """
 
     name: ClassVar[str] = "int4"
@@ -33,7 +32,7 @@ class Int4Linear(QuantizedLinear):
 
     @property
     def group(self) -> int:
-        """Columns that share a scale."""
+        """Columns that share a scale: the largest of ``GROUPS`` that divides the half of a row."""
         return next(group for group in GROUPS if self.in_features % (2 * group) == 0)
 
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
