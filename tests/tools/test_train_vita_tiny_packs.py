@@ -7,13 +7,15 @@ import torch
 from tools.train_vita_tiny.album import Sight, no_sight
 from tools.train_vita_tiny.asking import ask, word
 from tools.train_vita_tiny.calming import calm
+from tools.train_vita_tiny.clips import random_clip
 from tools.train_vita_tiny.layout import fresh_model
-from tools.train_vita_tiny.lessons import places_asked
 from tools.train_vita_tiny.packs import NO_LABEL, Chain, Pack, Turn, grouped, prefix_ids
+from tools.train_vita_tiny.pointing import Look, looks
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.reading import answer_loss, pointing_loss
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import PLACES, random_scene
+from tools.train_vita_tiny.words import CHINESE
 from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
@@ -120,10 +122,10 @@ def test_an_answer_points_to_the_places_that_it_is_about() -> None:
     rng = np.random.default_rng(4)
     for _ in range(60):
         scene = random_scene(rng)
-        sight = Sight(scene, "image", 0, 1)
-        query = ask(scene, rng, ("where", "is_there", "at", "count_noun", "describe"))
-        places = {PLACES[number] for number in places_asked(query, sight)}
-        if query.intent == "describe":
+        query = ask(scene, rng, ("is_there", "at", "count_noun", "background"))
+        (look,) = looks(query, scene, query.answer(scene))
+        places = {PLACES[number] for number in look.places}
+        if query.intent == "background":
             assert not places
         elif query.intent == "at":
             assert places == {query.place}
@@ -131,10 +133,59 @@ def test_an_answer_points_to_the_places_that_it_is_about() -> None:
             assert places == {shape.place for shape in scene.shapes if query.noun.fits(shape)}
 
 
+def test_who_names_several_things_points_to_one_after_the_other() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        scene = random_scene(rng)
+        query = ask(scene, rng, ("describe", "kinds", "biggest"))
+        answer = "☜" + query.answer(scene)
+        before, *parts, after = looks(query, scene, answer)
+        assert {PLACES[number] for number in before.places} == {shape.place for shape in scene.shapes}
+        assert after == Look(len(answer), ())
+        start = before.end
+        for part in parts:
+            (place,) = part.places
+            shape = next(shape for shape in scene.shapes if shape.place == PLACES[place])
+            told = answer[start : part.end].lower()
+            if query.language == "en":
+                assert f"{shape.colour} {shape.kind}" in told
+                assert query.intent != "describe" or told.endswith(shape.place)
+            else:
+                assert CHINESE[shape.colour] + CHINESE[shape.kind] in told
+                assert query.intent != "describe" or CHINESE[shape.place] in told
+            start = part.end
+        if query.intent != "biggest":
+            assert len(parts) == len(scene.shapes)
+
+
+def test_a_video_points_to_where_it_ends() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        clip = random_clip(rng)
+        query = ask(clip, rng, ("happens", "describe_video"))
+        last = looks(query, clip, query.answer(clip))[-1]
+        shape = clip.after or clip.before
+        assert shape is not None
+        assert last.places == (PLACES.index(shape.place),)
+
+
+def test_parts_of_answers_end_where_tokens_end(tokenizer: VitaTokenizer) -> None:
+    rng = np.random.default_rng(7)
+    for number in range(200):
+        view = random_clip(rng) if number % 2 else random_scene(rng)
+        query = ask(view, rng)
+        answer = "☞" + query.answer(view)
+        for look in looks(query, view, answer):
+            ids = tokenizer.encode(answer[: look.end])
+            assert tokenizer.encode(answer)[: len(ids)] == ids
+
+
 def test_places_are_pointed_at_while_answering(tokenizer: VitaTokenizer) -> None:
-    chain = Chain.of([Turn("Where?", "☜There.", (0, 3))], True, tokenizer.encode)
+    turn = Turn("Where?", "☜Here and there.", (Look(5, (0, 3)), Look(15, (8,)), Look(16, ())))
+    chain = Chain.of([turn], True, tokenizer.encode)
     pointed = [places for places, label in zip(chain.places, chain.labels, strict=True) if label != NO_LABEL]
-    assert set(pointed) == {0b1001}
+    here, rest = len(tokenizer.encode("☜Here")), len(tokenizer.encode(".")) + 1
+    assert pointed == [0b1001] * here + [1 << 8] * (len(pointed) - here - rest) + [0] * rest
     assert sum(chain.places) == sum(pointed)
 
 

@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Sequence
 
 from tools.train_vita_tiny.album import Sight
-from tools.train_vita_tiny.asking import Random, ask, typed, word
+from tools.train_vita_tiny.asking import TALK, Random, ask, typed, word
 from tools.train_vita_tiny.clips import Clip, random_clip
 from tools.train_vita_tiny.packs import Turn
-from tools.train_vita_tiny.queries import ANY, NOTHING, OUTSIDE, SAY, SMALL_TALK, VIDEO, Query, moved_shape
+from tools.train_vita_tiny.pointing import looks
+from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, SAY, Query
 from tools.train_vita_tiny.recordings import Recording
-from tools.train_vita_tiny.scenes import PLACES, Scene, random_scene
+from tools.train_vita_tiny.scenes import Scene, random_scene
 from tools.train_vita_tiny.voices import is_chinese
 from vita_demo.prompt import system_prompts
 from vita_demo.state import STATE_TOKENS
 
 TEXT, SPEECH, NOISE = STATE_TOKENS
-_SPOKEN_SHARE = 0.3
-_NOISE_SHARE = 0.04
+_SPOKEN_SHARE = 0.4
+_NOISE_SHARE = 0.05
 _CONVERSATION_SHARE = 0.12
 # How often a spoken question is followed by one for its words: what teaches the language model to listen closely.
 _REPEAT_SHARE = 0.35
@@ -58,26 +59,12 @@ def chains_about(sight: Sight, shelf: Bookshelf | None, rng: Random, questions: 
 def _turn(sight: Sight, shelf: Bookshelf | None, rng: Random) -> Turn:
     if shelf is not None and rng.random() < _NOISE_SHARE:
         return Turn(shelf.noise(rng), NOISE + SAY["en"].no_question)
-    query = ask(sight.view, rng, SMALL_TALK if sight.view == NOTHING and rng.random() < 0.6 else ())
-    if shelf is not None and rng.random() < _SPOKEN_SHARE:
-        recording = shelf.asking(query, rng)
-        if recording is not None:
-            return Turn(recording, SPEECH + query.answer(sight.view), places_asked(query, sight))
-    return Turn(typed(word(query, rng), rng), TEXT + query.answer(sight.view), places_asked(query, sight))
-
-
-def places_asked(query: Query, sight: Sight) -> tuple[int, ...]:
-    """Return the numbers of the places in the last picture that an answer is about, if it is not about all of them."""
-    if isinstance(sight.view, Clip) and query.intent in VIDEO:
-        shape = sight.view.after or moved_shape(sight.view)
-        return (PLACES.index(shape.place),)
-    if not isinstance(sight.view, Scene):
-        return ()
-    if query.intent == "at":
-        return (PLACES.index(query.place),)
-    nouns = [noun for noun in (query.noun, query.other) if noun != ANY]
-    shapes = {shape.place for noun in nouns for shape in query.found(sight.view, noun)}
-    return tuple(PLACES.index(place) for place in shapes)
+    query = ask(sight.view, rng, TALK if sight.view == NOTHING and rng.random() < 0.6 else ())
+    answer = query.answer(sight.view)
+    recording = shelf.asking(query, rng) if shelf is not None and rng.random() < _SPOKEN_SHARE else None
+    if recording is not None:
+        return Turn(recording, SPEECH + answer, looks(query, sight.view, SPEECH + answer))
+    return Turn(typed(word(query, rng), rng), TEXT + answer, looks(query, sight.view, TEXT + answer))
 
 
 def _repeat(recording: Recording, rng: Random) -> Turn:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.train_vita_tiny.album import Sight
+from tools.train_vita_tiny.pointing import Look
 from tools.train_vita_tiny.recordings import Recording
 from vita_demo.config import AudioConfig
 from vita_demo.markers import AUDIO_TOKEN_ID
@@ -31,12 +32,12 @@ class Turn:
     Attributes:
         question: typed or recorded.
         answer: what is to be answered, with the state token.
-        places: numbers of the places that it is about; none where it is about all, or about nothing.
+        looks: where to look while answering.
     """
 
     question: str | Recording
     answer: str
-    places: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,20 @@ class Chain:
             question, answer = _question_ids(turn.question, head, encode), encode(turn.answer + _END)
             ids += question + answer
             labels += [*[NO_LABEL] * (len(question) - 1), *answer, NO_LABEL]
-            looked_at = sum(1 << place for place in turn.places)
-            places += [*[0] * (len(question) - 1), *[looked_at] * len(answer), 0]
+            places += [*[0] * (len(question) - 1), *_places(turn, len(answer), encode), 0]
             head = _OPEN
         recordings = tuple(turn.question for turn in turns if isinstance(turn.question, Recording))
         return cls(tuple(ids), tuple(labels), tuple(places), recordings)
+
+
+def _places(turn: Turn, length: int, encode: Encode) -> list[int]:
+    """Return the places to look at before each of an answer's ``length`` tokens, as sums of powers of two."""
+    places: list[int] = []
+    for look in turn.looks:
+        # Parts end at the end of a word, where no token goes on.
+        end = length if look.end == len(turn.answer) else len(encode(turn.answer[: look.end]))
+        places += [sum(1 << place for place in look.places)] * (end - len(places))
+    return [*places, *[0] * (length - len(places))]
 
 
 def _question_ids(question: str | Recording, head: str, encode: Encode) -> list[int]:

@@ -120,14 +120,16 @@ def _size_of(query: Query, scene: Scene) -> str:
     return say.size_of(query.noun, shapes[0].size) if shapes else say.none(query.noun)
 
 
+def extremes(scene: Scene, intent: str) -> list[Shape]:
+    """Return the biggest shapes, or the smallest: several when they are of one size."""
+    ranks = [SIZES.index(shape.size) for shape in scene.shapes]
+    extreme = max(ranks) if intent == "biggest" else min(ranks)
+    return [shape for shape, rank in zip(scene.shapes, ranks, strict=True) if rank == extreme]
+
+
 def _extreme(query: Query, scene: Scene) -> str:
     say = SAY[query.language]
-    if not scene.shapes:
-        return say.kinds(())
-    ranks = [SIZES.index(shape.size) for shape in scene.shapes]
-    extreme = max(ranks) if query.intent == "biggest" else min(ranks)
-    found = [shape for shape, rank in zip(scene.shapes, ranks, strict=True) if rank == extreme]
-    return say.biggest(found, query.intent)
+    return say.biggest(extremes(scene, query.intent), query.intent) if scene.shapes else say.kinds(())
 
 
 _PICTURE_ANSWERS: Mapping[str, Callable[[Query, Scene], str]] = {
