@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tools.train_vita_tiny.clips import Clip
+from tools.train_vita_tiny.off_topic import other_question
 from tools.train_vita_tiny.queries import ANY, PICTURE, SAY, SMALL_TALK, VIDEO, Noun, Query, View, actor, everything
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene
 from tools.train_vita_tiny.side_talk import REMARKS
@@ -12,16 +13,19 @@ from tools.train_vita_tiny.wordings import BEFORE, WORDINGS, wordings
 from tools.train_vita_tiny.words import CHINESE, article, in_place
 
 Random = np.random.Generator
-_CHINESE_SHARE = 0.2
+_CHINESE_SHARE = 0.25
 _LONGER_SHARE = 0.3
 _SMALL_TALK_SHARE = 0.05
+# What is asked about other things has the most wordings.
+TALK = (*SMALL_TALK, "off_topic", "off_topic")
 # How often each intent is asked about a picture, and about a video.
 _PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
-    "describe": 3.0, "kinds": 2.0, "count": 1.2, "count_noun": 1.5, "colour_of": 2.0, "kind_of": 1.5, "where": 2.5,
-    "is_there": 2.5, "at": 2.0, "bigger": 2.0, "size_of": 1.5, "background": 0.7, "happens": 0.3, "changed": 0.1,
+    "describe": 2.0, "kinds": 1.5, "count": 0.7, "count_noun": 2.0, "colour_of": 2.0, "kind_of": 2.0, "where": 2.5,
+    "is_there": 2.5, "at": 2.0, "bigger": 2.5, "size_of": 1.5, "biggest": 1.5, "smallest": 1.5, "background": 0.3,
+    "happens": 0.2, "changed": 0.1,
 }  # fmt: skip
 _VIDEO_WEIGHTS = {
-    "describe_video": 2.0, "happens": 2.5, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 0.8,
+    "describe_video": 2.0, "happens": 2.5, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 1.2,
     "describe": 0.5, "kinds": 0.3, "count": 0.5, "background": 0.2, "count_noun": 0.3,
 }  # fmt: skip
 
@@ -38,7 +42,7 @@ def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:
     """Draw a question that suits ``view``, of ``intents`` where they are given."""
     language = "zh" if rng.random() < _CHINESE_SHARE else "en"
     if not intents and rng.random() < _SMALL_TALK_SHARE:
-        intents = SMALL_TALK
+        intents = TALK
     if intents:
         return _query(choose(rng, intents), language, view, rng)
     if isinstance(view, Clip):
@@ -59,7 +63,7 @@ def _query(intent: str, language: str, view: View, rng: Random) -> Query:
     elif intent in ("where", "size_of"):
         noun = _loose(_noun(view, rng, 0.9), rng, 0.65)
     elif intent in ("is_there", "count_noun"):
-        noun = _loose(_noun(view, rng, 0.5 if intent == "is_there" else 0.75), rng, 0.5)
+        noun = _loose(_noun(view, rng, 0.4 if intent == "is_there" else 0.75), rng, 0.5)
     elif intent == "bigger":
         noun, other = _pair(view, rng)
     elif intent == "at":
@@ -116,8 +120,8 @@ def word(query: Query, rng: Random, held_out: bool = False) -> str:
     text = choose(rng, wordings(query.language, query.intent, held_out))
     if held_out:
         return text.format(**_fields(query))
-    if query.intent == "off_topic" and rng.random() < 0.5:
-        text = REMARKS[query.language](rng)
+    if query.intent == "off_topic" and rng.random() < 0.65:
+        text = other_question(query.language, rng) if rng.random() < 0.75 else REMARKS[query.language](rng)
     elif rng.random() < _LONGER_SHARE:
         text = _longer(text, query, rng)
     before = choose(rng, BEFORE) if query.language == "en" else ""

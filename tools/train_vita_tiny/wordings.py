@@ -108,7 +108,8 @@ ENGLISH: Mapping[str, tuple[str, ...]] = {
     ),
     "actor": (
         "Which shape changes?", "Which shape is it that changes?", "Which shape moves or changes?",
-        "What shape does something?", "~Which one changes?",
+        "What shape does something?", "Which one does something?", "Which one moves or changes?", "Which one is it?",
+        "Which of the shapes changes?", "Which shape does not stay the same?", "~Which one changes?",
     ),
     "hello": (
         "Hello!", "Hi!", "Hello Vita.", "Good morning!", "Hi there!", "Hey!", "Good evening.", "~Hi Vita!",
@@ -183,7 +184,7 @@ CHINESE: Mapping[str, tuple[str, ...]] = {
     "direction": ("它向哪个方向移动？", "它往哪里移动？", "它向哪边移动？", "~它往哪个方向移动？"),
     "direction_of": ("{noun}向哪个方向移动？", "{noun}往哪里移动？", "{noun}向哪边移动？", "~{noun}往哪个方向移动？"),
     "changed": ("什么变了？", "有什么变化？", "发生了什么变化？", "~有什么改变？"),
-    "actor": ("哪个图形变了？", "哪个图形有变化？", "~哪个图形发生了变化？"),
+    "actor": ("哪个图形变了？", "哪个图形有变化？", "哪个图形在变化？", "哪一个变了？", "~哪个图形发生了变化？"),
     "hello": ("你好！", "你好。", "您好！", "早上好！", "~嗨，你好！"),
     "abilities": ("你能做什么？", "你会做什么？", "你可以做什么？", "~你能帮我做什么？"),
     "name": ("你是谁？", "你叫什么名字？", "你叫什么？", "~请问你是谁？"),
