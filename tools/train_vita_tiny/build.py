@@ -32,15 +32,19 @@ from vita_demo.tokenizer import VitaTokenizer
 
 # Sights of each kind and the seed they are drawn from.
 ALBUMS = {"scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4)}
-RECORDINGS = {"seed": 8, "english": 12_000, "chinese": 3_000, "noises": 4_000}
+RECORDINGS = {"seed": 8, "english": 12_000, "chinese": 4_000, "noises": 4_000}
 SIGHT = Schedule(steps=500, batch_size=128, peak=1e-3)
 HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
 ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
-# Questions about single pictures first: who can look things up there learns the rest much sooner.
-LOOKING = Course(Schedule(steps=1000, batch_size=8, peak=1e-3, last=0.6), {"scenes": 1.0})
+# While the ears learn to hear: typed questions, about single pictures first.  Who can look things up there learns the
+# rest much sooner.
+LOOKING = Course(Schedule(steps=900, batch_size=8, peak=1e-3, last=0.8), {"scenes": 1.0})
+WATCHING = Course(
+    Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.5, "clips": 0.45, "large": 0.05}
+)
 SCHOOL = Course(
     Schedule(steps=6000, batch_size=8, peak=7e-4),
-    {"scenes": 0.42, "clips": 0.36, "large": 0.05, "outside": 0.08, "nothing": 0.09},
+    {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
 )
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
 PROCESSES = 2 if DEVICE.type == "cpu" else 1
@@ -53,8 +57,7 @@ def build(work: Path, out: Path) -> None:
     _stage(work / "albums" / "outside.pickle", lambda: _draw(work))
     _stage(work / "recordings" / "recordings.pickle", lambda: _record(work))
     _stage(work / "model" / "config.json", lambda: _settle(work))
-    _stage(work / "first_lessons", lambda: _in_parallel(work, (_eyes, _ears)))
-    _stage(work / "ears.pt", lambda: _listen(work))
+    _stage(work / "first_lessons", lambda: _in_parallel(work, (_learn_to_see, _learn_to_hear)))
     _stage(work / "graduation", lambda: _in_parallel(work, (_school,) * PROCESSES))
     export(work, out)
 
@@ -122,30 +125,24 @@ def _fresh_pupil(work: Path) -> Pupil:
     return Pupil(model, PlaceTeacher(model.config.text.hidden_size)).to(DEVICE)
 
 
-def _eyes(work: Path, _: int) -> None:
-    """Teach the vision encoder."""
+def _learn_to_see(work: Path, _: int) -> None:
+    """Teach the vision encoder, and then the language model what it can do without ears."""
     torch.manual_seed(_SIGHT_SEED)
     pupil, albums = _fresh_pupil(work), _albums(work)
     rng = np.random.default_rng(_SIGHT_SEED)
     teach_sight(pupil.model, pupil.teacher, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
+    school = School(pupil, _tokenizer(work), Materials(albums), _SIGHT_SEED)
+    for course in (LOOKING, WATCHING):
+        attend_school(school, course, _SIGHT_SEED, _say)
     torch.save(pupil.state_dict(), work / "eyes.pt")
 
 
-def _ears(work: Path, _: int) -> None:
-    """Teach the audio encoder."""
-    torch.manual_seed(_HEARING_SEED)
-    model = fresh_model(work / "model").to(DEVICE)
-    archive = Archive.open(work / "recordings")
-    teach_hearing(model.audio_encoder, archive, np.random.default_rng(_HEARING_SEED), HEARING, _say)
-    torch.save(model.audio_encoder.state_dict(), work / "hearing.pt")
-
-
-def _listen(work: Path) -> None:
-    """Write down what the audio encoder hears, and teach its adapter to pass that on."""
+def _learn_to_hear(work: Path, _: int) -> None:
+    """Teach the audio encoder, write down what it hears, and teach its adapter to pass that on."""
     torch.manual_seed(_HEARING_SEED)
     encoder = fresh_model(work / "model").to(DEVICE).audio_encoder
-    encoder.load_state_dict(torch.load(work / "hearing.pt"))
     archive, rng = Archive.open(work / "recordings"), np.random.default_rng(_HEARING_SEED)
+    teach_hearing(encoder, archive, rng, HEARING, _say)
 
     def encode(banks: NDArray[np.float32], damage: bool) -> Frames:
         fbank = torch.from_numpy(banks)
@@ -170,12 +167,9 @@ def _school(work: Path, rank: int) -> None:
             torch.save(pupil.model.state_dict(), work / "draft.pt")
             (work / "draft.pt").replace(work / "school.pt")
 
-    say, albums, tokenizer = _say if rank == 0 else _say_nothing, _albums(work), _tokenizer(work)
-    typed = School(pupil, tokenizer, Materials(albums), _SCHOOL_SEED + rank)
-    attend_school(typed, LOOKING, _SCHOOL_SEED, say, keep)
     encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
-    school = School(pupil, tokenizer, Materials(albums, encoded), _SCHOOL_SEED + PROCESSES + rank)
-    attend_school(school, SCHOOL, _SCHOOL_SEED + 1, say, keep)
+    school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), _SCHOOL_SEED + rank)
+    attend_school(school, SCHOOL, _SCHOOL_SEED, _say if rank == 0 else _say_nothing, keep)
 
 
 def _tokenizer(work: Path) -> VitaTokenizer:
