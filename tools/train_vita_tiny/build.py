@@ -43,7 +43,7 @@ WATCHING = Course(
     Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.5, "clips": 0.45, "large": 0.05}
 )
 SCHOOL = Course(
-    Schedule(steps=6000, batch_size=8, peak=7e-4),
+    Schedule(steps=7000, batch_size=8, peak=7e-4),
     {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
 )
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
