@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import decode, load, machine, scaling, stages, startup
+from benchmarks import decode, llama_cpp, load, machine, scaling, stages, startup
 from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject, Way, make_ways
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
@@ -230,3 +230,17 @@ def test_loading_is_compared_on_one_checkpoint(monkeypatch: pytest.MonkeyPatch) 
         assert 2 * count <= way["weights_bytes"] < 2.1 * count
         assert way["peak_bytes"] > 0
         assert way["bytes_per_s"] == pytest.approx(way["weights_bytes"] / way["median"])
+
+
+def test_llama_cpp_gives_the_same_tokens_from_the_same_weights() -> None:
+    pytest.importorskip("xllamacpp", reason="there is no wheel for this platform")
+    found = run(llama_cpp.main, "--width", "96", "--positions", "9", "--tokens", "6", "--runs", "2", "--threads", "1")
+    assert found["equal_tokens"] == 6
+    assert set(found["tpot_s"]) == {"float32", "int8", "int4", "llama.cpp F32", "llama.cpp Q8_0", "llama.cpp Q4_0"}
+    assert all(way["p10"] > 0 for way in found["tpot_s"].values())
+
+
+def test_llama_cpp_is_compared_on_the_cpu_only() -> None:
+    result = CliRunner().invoke(llama_cpp.main, [*SMALL, "--dtype", "bfloat16"])
+    assert result.exit_code == 2
+    assert "on the CPU, from float32 weights" in result.output

@@ -1,0 +1,122 @@
+"""Decode speed on a CPU: this package's loop against llama.cpp, on the same random weights in the same formats.
+
+    python -m benchmarks.llama_cpp [--shape tiny|0.5b] [--tokens 256] [--runs 5] [--threads 2]
+    pip install '.[llama]'
+
+llama.cpp runs in this process, as xllamacpp's wheels bring it, and counts its own time; its server streams nothing
+here.  Ours is timed with three callbacks, at each token's event.  In 32 bits the token ids are compared; 8 and 4 bits
+are rounded otherwise by both.  The table goes to stderr; the last line on stdout is JSON.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import torch
+
+from benchmarks import native_ways
+from benchmarks.decode_ways import Decoded, Subject
+from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
+from benchmarks.shapes import Shape, shape_options, take_shape
+from benchmarks.watchers import CALLBACKS
+from vita_demo.model.language_model import LanguageModel
+
+# Ours beside its format of as many bits.
+PAIRS = {"float32": "F32", "int8": "Q8_0", "int4": "Q4_0"}
+
+
+def our_ways(model: LanguageModel, prompt: torch.Tensor, tokens: int) -> dict[str, Callable[[], Decoded]]:
+    """Make this package's ways, each under its format's name."""
+    subject, make = Subject(model), {"float32": native_ways.eager}
+    for kind in ("int8", "int4"):
+        make[kind] = partial(native_ways.quantized, quantize=kind)
+    watched = CALLBACKS["three"][1]
+    decode = {kind: maker(subject).decode for kind, maker in make.items()}
+    return {kind: lambda run=run: run(prompt, tokens, watched()) for kind, run in decode.items()}  # type: ignore[misc]
+
+
+class Llama:
+    """llama.cpp with one file of weights."""
+
+    def __init__(self, path: Path, threads: int, positions: int) -> None:
+        import xllamacpp
+
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.verbosity = positions, 1, 0, -1
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+        self.server = xllamacpp.Server(settings)
+
+    def decode(self, prompt_ids: list[int], tokens: int) -> Decoded:
+        """Answer greedily; the times of tokens are spread evenly over what it counts."""
+        request = {"prompt": prompt_ids, "n_predict": tokens, "temperature": 0, "ignore_eos": True}
+        answer = self.server.handle_completions(request | {"cache_prompt": False})
+        times, text = answer["timings"], answer["choices"][0]["text"]
+        seconds = times["predicted_per_token_ms"] / 1e3
+        ids = tuple(int(number) for number in re.findall(r"<(\d+)>", text))
+        return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
+
+
+def their_ways(
+    model: LanguageModel, folder: Path, prompt_ids: list[int], tokens: int
+) -> dict[str, Callable[[], Decoded]]:
+    """Write the weights in each format and load them with llama.cpp."""
+    from benchmarks.gguf_file import write_gguf
+
+    found: dict[str, Callable[[], Decoded]] = {}
+    for kind in PAIRS.values():
+        write_gguf(model, folder / f"{kind}.gguf", kind)
+        llama = Llama(folder / f"{kind}.gguf", torch.get_num_threads(), len(prompt_ids) + tokens)
+        found[f"llama.cpp {kind}"] = partial(llama.decode, prompt_ids, tokens)
+    return found
+
+
+def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, Any]:
+    """Measure all ways in turn."""
+    model = shape.build()
+    ids = torch.randint(shape.config.vocab_size, (positions,), generator=torch.Generator().manual_seed(shape.seed))
+    with TemporaryDirectory() as folder:
+        ours = our_ways(model, model.embed_tokens(ids)[None], tokens)  # prompt [1, S, D]
+        theirs = their_ways(model, Path(folder), ids.tolist(), tokens)
+        results = interleave({**ours, **theirs}, runs)
+    ways: dict[str, Any] = {name: summarize([run.tpot_s for run in found]) for name, found in results.items()}
+    for kind, format_name in PAIRS.items():
+        mine, other = ways[kind], ways[f"llama.cpp {format_name}"]
+        mine["speedup"] = other["p10"] / mine["p10"]
+    equal = results["float32"][0].equal_tokens(results["llama.cpp F32"][0])
+    return {"tpot_s": ways, "equal_tokens": equal}
+
+
+@click.command()
+@shape_options
+@click.option("--positions", default=64, show_default=True, help="Length of the prompt.")
+@click.option("--tokens", default=256, show_default=True, help="Length of the answer.")
+@click.option("--runs", default=5, show_default=True, help="Measured runs of each way.")
+def main(positions: int, tokens: int, runs: int, **flags: Any) -> None:
+    """Measure decoding against llama.cpp."""
+    shape = take_shape(flags)
+    if shape.device.type != "cpu" or shape.dtype != torch.float32:
+        raise click.UsageError("llama.cpp is compared on the CPU, from float32 weights")
+    try:
+        import gguf  # noqa: F401
+        import xllamacpp
+    except ImportError as error:
+        raise SystemExit(f"error: {error}; pip install '.[llama]'") from error
+    before = host(xllamacpp=xllamacpp.__version__, llama_cpp=xllamacpp.get_system_info())
+    found = measure(shape, positions, tokens, runs)
+    rows = [
+        (name, *spread(way), f"{way['speedup']:.2f} ×" if "speedup" in way else "")
+        for name, way in found["tpot_s"].items()
+    ]
+    columns = ("way", "median", "min – max", "p10", "faster than llama.cpp")
+    print_table(f"{shape}, {positions} positions: ms a token", columns, rows)
+    settings = {"shape": shape.name, "seed": shape.seed, "positions": positions, "tokens": tokens, "runs": runs}
+    print_json({**settings, "host": before, **found})
+
+
+if __name__ == "__main__":
+    main()
