@@ -10,6 +10,7 @@ are rounded otherwise by both.  The table goes to stderr; the last line on stdou
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,24 +20,18 @@ import click
 import torch
 
 from benchmarks import native_ways
-from benchmarks.decode_ways import Decoded, Subject
+from benchmarks.decode_ways import Call, Decoded, Maker, Subject, make_ways
 from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import Shape, shape_options, take_shape
 from benchmarks.watchers import CALLBACKS
-from vita_demo.model.language_model import LanguageModel
 
 # Ours beside its format of as many bits.
 PAIRS = {"float32": "F32", "int8": "Q8_0", "int4": "Q4_0"}
-
-
-def our_ways(model: LanguageModel, prompt: torch.Tensor, tokens: int) -> dict[str, Callable[[], Decoded]]:
-    """Make this package's ways, each under its format's name."""
-    subject, make = Subject(model), {"float32": native_ways.eager}
-    for kind in ("int8", "int4"):
-        make[kind] = partial(native_ways.quantized, quantize=kind)
-    watched = CALLBACKS["three"][1]
-    decode = {kind: maker(subject).decode for kind, maker in make.items()}
-    return {kind: lambda run=run: run(prompt, tokens, watched()) for kind, run in decode.items()}  # type: ignore[misc]
+OURS: dict[str, Maker] = {
+    "float32": native_ways.eager,
+    "int8": partial(native_ways.quantized, quantize="int8"),
+    "int4": partial(native_ways.quantized, quantize="int4"),
+}
 
 
 class Llama:
@@ -61,34 +56,27 @@ class Llama:
         return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
 
 
-def their_ways(
-    model: LanguageModel, folder: Path, prompt_ids: list[int], tokens: int
-) -> dict[str, Callable[[], Decoded]]:
-    """Write the weights in each format and load them with llama.cpp."""
+def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, Any]:
+    """Measure in turn ours and theirs in each format that ours can take."""
     from benchmarks.gguf_file import write_gguf
 
-    found: dict[str, Callable[[], Decoded]] = {}
-    for kind in PAIRS.values():
-        write_gguf(model, folder / f"{kind}.gguf", kind)
-        llama = Llama(folder / f"{kind}.gguf", torch.get_num_threads(), len(prompt_ids) + tokens)
-        found[f"llama.cpp {kind}"] = partial(llama.decode, prompt_ids, tokens)
-    return found
-
-
-def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, Any]:
-    """Measure all ways in turn."""
     model = shape.build()
     ids = torch.randint(shape.config.vocab_size, (positions,), generator=torch.Generator().manual_seed(shape.seed))
+    prompt, watched = model.embed_tokens(ids)[None], CALLBACKS["three"][1]  # [1, S, D]
+    ours, missing = make_ways(Subject(model), OURS)
+    calls: dict[str, Callable[[], Decoded]] = {name: Call(way, prompt, tokens, watched) for name, way in ours.items()}
     with TemporaryDirectory() as folder:
-        ours = our_ways(model, model.embed_tokens(ids)[None], tokens)  # prompt [1, S, D]
-        theirs = their_ways(model, Path(folder), ids.tolist(), tokens)
-        results = interleave({**ours, **theirs}, runs)
+        for name in ours:
+            path = Path(folder) / f"{PAIRS[name]}.gguf"
+            write_gguf(model, path, PAIRS[name])
+            llama = Llama(path, torch.get_num_threads(), positions + tokens)
+            calls[f"llama.cpp {PAIRS[name]}"] = partial(llama.decode, ids.tolist(), tokens)
+        results = interleave(calls, runs)
     ways: dict[str, Any] = {name: summarize([run.tpot_s for run in found]) for name, found in results.items()}
-    for kind, format_name in PAIRS.items():
-        mine, other = ways[kind], ways[f"llama.cpp {format_name}"]
-        mine["speedup"] = other["p10"] / mine["p10"]
+    for name in ours:
+        ways[name]["speedup"] = ways[f"llama.cpp {PAIRS[name]}"]["p10"] / ways[name]["p10"]
     equal = results["float32"][0].equal_tokens(results["llama.cpp F32"][0])
-    return {"tpot_s": ways, "equal_tokens": equal}
+    return {"tpot_s": ways, "equal_tokens": equal, **asdict(missing)}
 
 
 @click.command()

@@ -234,7 +234,8 @@ def test_loading_is_compared_on_one_checkpoint(monkeypatch: pytest.MonkeyPatch) 
 
 def test_llama_cpp_gives_the_same_tokens_from_the_same_weights() -> None:
     pytest.importorskip("xllamacpp", reason="there is no wheel for this platform")
-    found = run(llama_cpp.main, "--width", "96", "--positions", "9", "--tokens", "6", "--runs", "2", "--threads", "1")
+    shape = ("--width", "128", "--intermediate", "256", "--vocab", "224", "--threads", "1")
+    found = run(llama_cpp.main, *shape, "--positions", "9", "--tokens", "6")
     assert found["equal_tokens"] == 6
     assert set(found["tpot_s"]) == {"float32", "int8", "int4", "llama.cpp F32", "llama.cpp Q8_0", "llama.cpp Q4_0"}
     assert all(way["p10"] > 0 for way in found["tpot_s"].values())
