@@ -8,9 +8,11 @@ import pytest
 
 from tools.train_vita_tiny.asking import ask, spoken_queries, word
 from tools.train_vita_tiny.clips import random_clip
-from tools.train_vita_tiny.evaluation import told
+from tools.train_vita_tiny.evaluation import Exam, Result, Trial, told
+from tools.train_vita_tiny.off_topic import other_question
 from tools.train_vita_tiny.queries import ANY, NOTHING, OUTSIDE, PICTURE, VIDEO, Noun, Query
 from tools.train_vita_tiny.scenes import Scene, Shape, random_scene
+from tools.train_vita_tiny.table import markdown
 from tools.train_vita_tiny.wordings import WORDINGS, wordings
 
 
@@ -113,3 +115,22 @@ def test_a_description_is_judged_by_shapes_colours_and_count() -> None:
         assert told("☜" + right.replace(*wrong)) != told("☜" + right)
     chinese = Query("describe", "zh").answer(SCENE)
     assert told("☜" + chinese) != told("☜" + chinese.replace("红色", "绿色", 1))
+
+
+def test_results_are_counted_by_exam_and_by_kind() -> None:
+    query = Query("count")
+    right = Trial("count", query, "☜There is one shape.", "☜There is one shape.")
+    wrong = Trial("count", query, "☜There is one shape.", "☞There are two shapes.")
+    spoken = Trial("where", Query("where"), "☞The star is at the top.", "☜The star is at the top.")
+    exam = Exam("all sorts", 0.9, lambda *_: iter(()))
+    text = markdown([Result(exam, (right, wrong, spoken, right))])
+    assert "| all sorts | 4 | 75.0% | 90% | 50.0% |" in text
+    assert "- all sorts: count 67% of 3, where 100% of 1." in text
+
+
+def test_questions_about_other_things_are_none_of_those_kept_for_the_evaluation() -> None:
+    rng = np.random.default_rng(3)
+    for language in ("en", "zh"):
+        asked = {other_question(language, rng) for _ in range(2000)}
+        assert len(asked) > 20
+        assert not asked & set(wordings(language, "off_topic", True))

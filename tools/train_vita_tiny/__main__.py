@@ -32,12 +32,18 @@ def build(work_folder: Path, out: Path) -> None:
 @click.option("--seed", default=2025, show_default=True)
 @click.option("--only", multiple=True, help="Part of a row's name; may be repeated.")
 @click.option("--mistakes", is_flag=True, help="Show what was answered wrong.")
-def evaluate(model_path: Path, count: int, seed: int, only: tuple[str, ...], mistakes: bool) -> None:
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the tables of the model card to this file.")
+def evaluate(
+    model_path: Path, count: int, seed: int, only: tuple[str, ...], mistakes: bool, markdown: Path | None
+) -> None:
     """Examine the model on what it was not trained on, and print a table."""
     from tools.train_vita_tiny import table
     from tools.train_vita_tiny.evaluation import examine
 
-    table.show(list(examine(model_path, count, seed, only)), mistakes)
+    results = list(examine(model_path, count, seed, only))
+    table.show(results, mistakes)
+    if markdown:
+        markdown.write_text(table.markdown(results) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

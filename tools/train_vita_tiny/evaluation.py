@@ -4,9 +4,12 @@ The model is loaded from its files and answers through ``generate``, greedily, i
 user of the files gets.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -200,9 +203,14 @@ class Result:
 
 
 def examine(folder: Path, count: int, seed: int, names: Sequence[str] = ()) -> Iterator[Result]:
-    """Put ``count`` questions of each exam to the model in ``folder``."""
-    candidate = Candidate(folder)
-    for number, exam in enumerate(EXAMS):
-        if not names or any(name in exam.name for name in names):
-            rng = np.random.default_rng([seed, number])
-            yield Result(exam, tuple(exam.trials(candidate, rng, count)))
+    """Put ``count`` questions of each exam to the model in ``folder``; each exam has a processor core to itself."""
+    numbers = [i for i, exam in enumerate(EXAMS) if not names or any(name in exam.name for name in names)]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        trials = [pool.submit(_trials, folder, number, count, seed) for number in numbers]
+        for number, made in zip(numbers, trials, strict=True):
+            yield Result(EXAMS[number], made.result())
+
+
+def _trials(folder: Path, number: int, count: int, seed: int) -> tuple[Trial, ...]:
+    torch.set_num_threads(1)
+    return tuple(EXAMS[number].trials(Candidate(folder), np.random.default_rng([seed, number]), count))

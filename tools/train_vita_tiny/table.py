@@ -41,3 +41,17 @@ def _kinds(results: Sequence[Result]) -> Table:
             table.add_row(result.exam.name, kind, f"{count}", f"{share:.1%}")
         table.add_section()
     return table
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Write the results as the model card has them."""
+    lines = ["| exam | questions | right | aim | state token right |", "|---|---|---|---|---|"]
+    for result in results:
+        exam, count = result.exam, len(result.trials)
+        lines.append(f"| {exam.name} | {count} | {result.share:.1%} | {exam.goal:.0%} | {result.state_share:.1%} |")
+    states = [trial.state_right for result in results for trial in result.trials]
+    lines += [f"| all | {len(states)} | | 97% | {np.mean(states):.1%} |", "", "By kind of question:", ""]
+    for result in results:
+        kinds = ", ".join(f"{kind} {share:.0%} of {count}" for kind, (count, share) in result.by_kind().items())
+        lines.append(f"- {result.exam.name}: {kinds}.")
+    return "\n".join(lines)
