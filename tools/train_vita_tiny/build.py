@@ -46,10 +46,14 @@ SCHOOL = Course(
     Schedule(steps=7000, batch_size=8, peak=7e-4),
     {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
 )
+REVISION = Course(
+    Schedule(steps=1500, batch_size=8, peak=4e-4),
+    {"scenes": 0.58, "clips": 0.22, "large": 0.12, "outside": 0.03, "nothing": 0.05},
+)
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
 PROCESSES = 2 if DEVICE.type == "cpu" else 1
 HEARINGS = 2
-_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED, _SCHOOL_SEED = 6, 5, 7, 10
+_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED, _SCHOOL_SEED, _REVISION_SEED = 6, 5, 7, 10, 20
 
 
 def build(work: Path, out: Path) -> None:
@@ -59,6 +63,7 @@ def build(work: Path, out: Path) -> None:
     _stage(work / "model" / "config.json", lambda: _settle(work))
     _stage(work / "first_lessons", lambda: _in_parallel(work, (_learn_to_see, _learn_to_hear)))
     _stage(work / "graduation", lambda: _in_parallel(work, (_school,) * PROCESSES))
+    _stage(work / "revision", lambda: _in_parallel(work, (_revise,) * PROCESSES))
     export(work, out)
 
 
@@ -156,20 +161,33 @@ def _learn_to_hear(work: Path, _: int) -> None:
 
 def _school(work: Path, rank: int) -> None:
     """Teach everything together, in company."""
-    join_processes(rank, PROCESSES, work)
-    torch.manual_seed(_SCHOOL_SEED)
     pupil = _fresh_pupil(work)
     pupil.load_state_dict(torch.load(work / "eyes.pt"))
     pupil.model.audio_encoder.load_state_dict(torch.load(work / "ears.pt"))
+    _attend(work, rank, pupil, (SCHOOL, _SCHOOL_SEED), "school.pt")
+
+
+def _revise(work: Path, rank: int) -> None:
+    """Go over it once more, mostly over what asks for a close look."""
+    pupil = _fresh_pupil(work)
+    pupil.load_state_dict(torch.load(work / "eyes.pt"))
+    pupil.model.load_state_dict(torch.load(work / "school.pt"))
+    _attend(work, rank, pupil, (REVISION, _REVISION_SEED), "revised.pt")
+
+
+def _attend(work: Path, rank: int, pupil: Pupil, course_and_seed: tuple[Course, int], result: str) -> None:
+    """Take part in a course; the first process keeps the weights."""
+    course, seed = course_and_seed
+    join_processes(rank, PROCESSES, work)
 
     def keep() -> None:
         if rank == 0:
             torch.save(pupil.model.state_dict(), work / "draft.pt")
-            (work / "draft.pt").replace(work / "school.pt")
+            (work / "draft.pt").replace(work / result)
 
     encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
-    school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), _SCHOOL_SEED + rank)
-    attend_school(school, SCHOOL, _SCHOOL_SEED, _say if rank == 0 else _say_nothing, keep)
+    school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), seed + rank)
+    attend_school(school, course, seed, _say if rank == 0 else _say_nothing, keep)
 
 
 def _tokenizer(work: Path) -> VitaTokenizer:
@@ -179,7 +197,7 @@ def _tokenizer(work: Path) -> VitaTokenizer:
 def export(work: Path, out: Path) -> VitaModel:
     """Write the checkpoint in the released layout, in float16."""
     model = fresh_model(work / "model")
-    model.load_state_dict(torch.load(work / "school.pt", map_location="cpu"))
+    model.load_state_dict(torch.load(work / "revised.pt", map_location="cpu"))
     shutil.copytree(work / "model", out, dirs_exist_ok=True)
     save_checkpoint(model.half(), out)
     return model
