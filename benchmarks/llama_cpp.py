@@ -3,15 +3,19 @@
     python -m benchmarks.llama_cpp [--shape tiny|0.5b] [--tokens 256] [--runs 5] [--threads 2]
     pip install '.[llama]'
 
-llama.cpp runs in this process, as xllamacpp's wheels bring it, and counts its own time; its server streams nothing
-here.  Ours is timed with three callbacks, at each token's event.  In 32 bits the token ids are compared; 8 and 4 bits
-are rounded otherwise by both.  The table goes to stderr; the last line on stdout is JSON.
+llama.cpp runs as xllamacpp's wheels bring it, in processes of its own, so that its threads and torch's do not wait for
+one another, and counts its own time.  Ours is timed with three callbacks, at each token's event.  In 32 bits the token
+ids are compared, though llama.cpp's cache is float16 by default and they may part; 8 and 4 bits are rounded otherwise
+by both.  The table goes to stderr; the last line on stdout is JSON.
 """
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,26 +38,27 @@ OURS: dict[str, Maker] = {
 }
 
 
-class Llama:
-    """llama.cpp with one file of weights."""
+_server: list[Any] = []
 
-    def __init__(self, path: Path, threads: int, positions: int) -> None:
-        import xllamacpp
 
-        settings = xllamacpp.CommonParams()
-        settings.model.path = str(path)
-        settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.verbosity = positions, 1, 0, -1
-        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
-        self.server = xllamacpp.Server(settings)
+def _load(path: Path, threads: int, positions: int) -> None:
+    import xllamacpp
 
-    def decode(self, prompt_ids: list[int], tokens: int) -> Decoded:
-        """Answer greedily; the times of tokens are spread evenly over what it counts."""
-        request = {"prompt": prompt_ids, "n_predict": tokens, "temperature": 0, "ignore_eos": True}
-        answer = self.server.handle_completions(request | {"cache_prompt": False})
-        times, text = answer["timings"], answer["choices"][0]["text"]
-        seconds = times["predicted_per_token_ms"] / 1e3
-        ids = tuple(int(number) for number in re.findall(r"<(\d+)>", text))
-        return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(path)
+    settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.verbosity = positions, 1, 0, -1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+    _server.append(xllamacpp.Server(settings))
+
+
+def _decode(prompt_ids: list[int], tokens: int) -> Decoded:
+    """Answer greedily; the times of tokens are spread evenly over what llama.cpp counts."""
+    request = {"prompt": prompt_ids, "n_predict": tokens, "temperature": 0, "ignore_eos": True}
+    answer = _server[0].handle_completions(request | {"cache_prompt": False})
+    times, text = answer["timings"], answer["choices"][0]["text"]
+    seconds = times["predicted_per_token_ms"] / 1e3
+    ids = tuple(int(number) for number in re.findall(r"<(\d+)>", text))
+    return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
 
 
 def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, Any]:
@@ -65,12 +70,13 @@ def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, A
     prompt, watched = model.embed_tokens(ids)[None], CALLBACKS["three"][1]  # [1, S, D]
     ours, missing = make_ways(Subject(model), OURS)
     calls: dict[str, Callable[[], Decoded]] = {name: Call(way, prompt, tokens, watched) for name, way in ours.items()}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, ExitStack() as stack:
         for name in ours:
             path = Path(folder) / f"{PAIRS[name]}.gguf"
             write_gguf(model, path, PAIRS[name])
-            llama = Llama(path, torch.get_num_threads(), positions + tokens)
-            calls[f"llama.cpp {PAIRS[name]}"] = partial(llama.decode, ids.tolist(), tokens)
+            arguments = path, torch.get_num_threads(), positions + tokens
+            pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _load, arguments))
+            calls[f"llama.cpp {PAIRS[name]}"] = lambda pool=pool: pool.submit(_decode, ids.tolist(), tokens).result()  # type: ignore[misc]
         results = interleave(calls, runs)
     ways: dict[str, Any] = {name: summarize([run.tpot_s for run in found]) for name, found in results.items()}
     for name in ours:
