@@ -4,7 +4,7 @@
     python -m benchmarks.decode --layers 2 --width 64
     python -m benchmarks.decode --shape vita15 --device cuda --dtype bfloat16 --positions 1024
 
-All ways that this checkout and this machine offer run interleaved after warm-ups, with and without three callbacks;
+All ways that this machine offers run interleaved after warm-ups, with and without three callbacks;
 their token ids are compared.  The table goes to stderr: time per token as median, range and 10th percentile; how many
 times faster than transformers' ``generate`` with its streamer the 10th percentile is; the bytes of weights and cache
 that a token must read over the median time and the rate at which memory is copied, measured in the same run; and the

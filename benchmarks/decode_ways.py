@@ -14,7 +14,7 @@ from vita_demo.model.language_model import LanguageModel
 
 
 class LeftOutError(Exception):
-    """This checkout or this machine does not offer a way; the message says why."""
+    """This machine does not offer a way; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Missing:
     """Ways that cannot be measured, and why.
 
     Attributes:
-        left_out: what this checkout or this machine does not offer.
+        left_out: what this machine does not offer.
         failed: what it offers and cannot do.
     """
 

@@ -61,6 +61,10 @@ def _decode(prompt_ids: list[int], tokens: int) -> Decoded:
     return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
 
 
+def _ask(pool: ProcessPoolExecutor, prompt_ids: list[int], tokens: int) -> Decoded:
+    return pool.submit(_decode, prompt_ids, tokens).result()
+
+
 def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, Any]:
     """Measure in turn ours and theirs in each format that ours can take."""
     from benchmarks.gguf_file import write_gguf
@@ -76,7 +80,7 @@ def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, A
             write_gguf(model, path, PAIRS[name])
             arguments = path, torch.get_num_threads(), positions + tokens
             pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _load, arguments))
-            calls[f"llama.cpp {PAIRS[name]}"] = lambda pool=pool: pool.submit(_decode, ids.tolist(), tokens).result()  # type: ignore[misc]
+            calls[f"llama.cpp {PAIRS[name]}"] = partial(_ask, pool, ids.tolist(), tokens)
         results = interleave(calls, runs)
     ways: dict[str, Any] = {name: summarize([run.tpot_s for run in found]) for name, found in results.items()}
     for name in ours:

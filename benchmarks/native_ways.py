@@ -1,6 +1,5 @@
-"""This package's loop, in each of the ways in which this checkout and this machine can run it."""
+"""This package's loop, in each of the ways in which this machine can run it."""
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -20,6 +19,7 @@ from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.quantized import quantize_in_place
 from vita_demo.model.vita import Decoder
 
 MakeDecoder = Callable[[int], Decoder]
@@ -28,27 +28,23 @@ MakeDecoder = Callable[[int], Decoder]
 
 def eager(subject: Subject) -> Way:
     """One operation after the other."""
-    return _way(subject.model, kind="slow", **({"captured": False} if _offers("captured") else {}))
+    return _way(subject.model, kind="slow", captured=False)
 
 
 def graph(subject: Subject) -> Way:
     """Steps that were captured as CUDA graphs."""
-    _require("captured", subject, "captures no CUDA graphs")
+    _require_cuda(subject)
     return _way(subject.model)
 
 
 def compiled(subject: Subject) -> Way:
     """Steps that torch's compiler fused, and that were captured then."""
-    _require("compiled", subject, "compiles no steps")
+    _require_cuda(subject)
     return _way(subject.model, compiled=True)
 
 
 def quantized(subject: Subject, quantize: str) -> Way:
     """A copy of the weights in few bits."""
-    try:
-        from vita_demo.model.quantized import quantize_in_place
-    except ImportError:
-        raise LeftOutError("this checkout quantizes no weights") from None
     # Modules are copied, tensors are not.
     model = deepcopy(subject.model, {id(parameter): parameter for parameter in subject.model.parameters()})
     try:
@@ -72,13 +68,7 @@ def matrices(subject: Subject) -> Way:
     return Way(lambda prompt, tokens, _: _matrices(linears, prompt, tokens), lambda _: weights_bytes, "bare", False)
 
 
-def _offers(option: str) -> bool:
-    return option in inspect.signature(Decoder).parameters
-
-
-def _require(option: str, subject: Subject, otherwise: str) -> None:
-    if not _offers(option):
-        raise LeftOutError(f"this checkout {otherwise}")
+def _require_cuda(subject: Subject) -> None:
     if subject.model.norm.weight.device.type != "cuda":
         raise LeftOutError("it is for CUDA devices only")
 

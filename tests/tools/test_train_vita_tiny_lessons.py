@@ -129,7 +129,7 @@ def test_everything_learns_together(
         losses = {kind: school.loss(kind, 2)[0].item() for kind in SCHOOL.shares}
     assert all(np.isfinite(list(losses.values())))
     before, kept = copy_of(model), []
-    attend_school(school, Course(SHORT, SCHOOL.shares), 1, nothing, lambda: kept.append(1))
+    attend_school(school, Course(SHORT, SCHOOL.shares, seed=1), nothing, lambda: kept.append(1))
     assert kept == [1]
     for part in ("vision_encoder.", "projector.", "language_model.layers.", "lm_head"):
         assert changed(model, before, part), part

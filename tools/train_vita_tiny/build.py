@@ -38,22 +38,24 @@ HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
 ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
 # While the ears learn to hear: typed questions, about single pictures first.  Who can look things up there learns the
 # rest much sooner.
-LOOKING = Course(Schedule(steps=900, batch_size=8, peak=1e-3, last=0.8), {"scenes": 1.0})
+LOOKING = Course(Schedule(steps=900, batch_size=8, peak=1e-3, last=0.8), {"scenes": 1.0}, seed=5)
 WATCHING = Course(
-    Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.5, "clips": 0.45, "large": 0.05}
+    Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.5, "clips": 0.45, "large": 0.05}, seed=5
 )
 SCHOOL = Course(
     Schedule(steps=7000, batch_size=8, peak=7e-4),
     {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
+    seed=10,
 )
 REVISION = Course(
     Schedule(steps=1500, batch_size=8, peak=4e-4),
     {"scenes": 0.58, "clips": 0.22, "large": 0.12, "outside": 0.03, "nothing": 0.05},
+    seed=20,
 )
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
 PROCESSES = 2 if DEVICE.type == "cpu" else 1
 HEARINGS = 2
-_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED, _SCHOOL_SEED, _REVISION_SEED = 6, 5, 7, 10, 20
+_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED = 6, 5, 7
 
 
 def build(work: Path, out: Path) -> None:
@@ -138,7 +140,7 @@ def _learn_to_see(work: Path, _: int) -> None:
     teach_sight(pupil.model, pupil.teacher, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
     school = School(pupil, _tokenizer(work), Materials(albums), _SIGHT_SEED)
     for course in (LOOKING, WATCHING):
-        attend_school(school, course, _SIGHT_SEED, _say)
+        attend_school(school, course, _say)
     torch.save(pupil.state_dict(), work / "eyes.pt")
 
 
@@ -164,7 +166,7 @@ def _school(work: Path, rank: int) -> None:
     pupil = _fresh_pupil(work)
     pupil.load_state_dict(torch.load(work / "eyes.pt"))
     pupil.model.audio_encoder.load_state_dict(torch.load(work / "ears.pt"))
-    _attend(work, rank, pupil, (SCHOOL, _SCHOOL_SEED), "school.pt")
+    _attend(work, rank, pupil, SCHOOL, "school.pt")
 
 
 def _revise(work: Path, rank: int) -> None:
@@ -172,12 +174,11 @@ def _revise(work: Path, rank: int) -> None:
     pupil = _fresh_pupil(work)
     pupil.load_state_dict(torch.load(work / "eyes.pt"))
     pupil.model.load_state_dict(torch.load(work / "school.pt"))
-    _attend(work, rank, pupil, (REVISION, _REVISION_SEED), "revised.pt")
+    _attend(work, rank, pupil, REVISION, "revised.pt")
 
 
-def _attend(work: Path, rank: int, pupil: Pupil, course_and_seed: tuple[Course, int], result: str) -> None:
+def _attend(work: Path, rank: int, pupil: Pupil, course: Course, result: str) -> None:
     """Take part in a course; the first process keeps the weights."""
-    course, seed = course_and_seed
     join_processes(rank, PROCESSES, work)
 
     def keep() -> None:
@@ -186,8 +187,8 @@ def _attend(work: Path, rank: int, pupil: Pupil, course_and_seed: tuple[Course, 
             (work / "draft.pt").replace(work / result)
 
     encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
-    school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), seed + rank)
-    attend_school(school, course, seed, _say if rank == 0 else _say_nothing, keep)
+    school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), course.seed + rank)
+    attend_school(school, course, _say if rank == 0 else _say_nothing, keep)
 
 
 def _tokenizer(work: Path) -> VitaTokenizer:

@@ -48,10 +48,12 @@ class Course:
     Attributes:
         schedule: how long and how boldly.
         shares: what a batch shows, and how often.
+        seed: of the order of what is shown.
     """
 
     schedule: Schedule
     shares: dict[str, float]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _end(sight: Sight) -> View:
 
 
 def attend_school(
-    school: School, course: Course, seed: int, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
+    school: School, course: Course, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
 ) -> None:
     """Train; with torch.distributed set up, together with the other processes.
 
@@ -171,7 +173,7 @@ def attend_school(
     schedule, shares = course.schedule, course.shares
     optimizers = Optimizers(school.pupil.named_parameters(), schedule, SCALES)
     # All processes show the same kind at the same step, so that none waits for a longer one.
-    kinds = np.random.default_rng(seed)
+    kinds = np.random.default_rng(course.seed)
     start, seen = time.perf_counter(), dict.fromkeys(shares, (0.0, 0.0))
     for step in range(schedule.steps):
         kind = str(kinds.choice(list(shares), p=list(shares.values())))
