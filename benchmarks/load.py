@@ -4,9 +4,9 @@
 
 Writes the checkpoint in the released layout into a temporary folder, then loads it in fresh processes, interleaved
 after a warm-up, which leaves the files in the system's cache: this package loads the whole model, also quantized where
-the checkout can, transformers the language model in it.  Imports are not counted.  The table goes to stderr: the bytes
-of the checkpoint's weights that were read over the median time, the bytes that they take when loaded, the most memory
-that loading took, and the most after a prompt of 256 positions was read too.  The last line on stdout is JSON.
+its shape allows that, transformers the language model in it.  Imports are not counted.  The table goes to stderr: the
+bytes of the checkpoint's weights that were read over the median time, the bytes that they take when loaded, the most
+memory that loading took, and the most after a prompt of 256 positions was read too.  The last line on stdout is JSON.
 """
 
 import json
@@ -28,6 +28,7 @@ from benchmarks.shapes import Shape, shape_options, take_shape
 from vita_demo.config import TextConfig
 from vita_demo.errors import VitaDemoError
 from vita_demo.model.checkpoint import save_checkpoint
+from vita_demo.model.quantized import weights_bytes
 
 _CHILD = """
 import json, sys, time, torch
@@ -84,12 +85,8 @@ def loaders(config: TextConfig) -> tuple[dict[str, str], dict[str, str]]:
     left_out: dict[str, str] = {}
     for quantize in ("int8", "int4"):
         try:
-            from vita_demo.model.quantized import weights_bytes
-
             weights_bytes(config, quantize, 2)
             options[f"native {quantize}"] = {"quantize": quantize}
-        except ImportError:
-            left_out[f"native {quantize}"] = "this checkout quantizes no weights"
         except VitaDemoError as error:
             left_out[f"native {quantize}"] = str(error)
     programs = {name: _NATIVE | {"prepare": f"options = {chosen}"} for name, chosen in options.items()}

@@ -20,15 +20,25 @@ def show(results: Sequence[Result], mistakes: bool) -> None:
                 console.print(f"{result.exam.name}, {trial.kind}: {trial.answer} instead of {trial.expected}")
 
 
-def _summary(results: Sequence[Result]) -> Table:
-    table = Table(title="vita-tiny on what it was not trained on")
-    for name in ("exam", "questions", "right", "goal", "state token right"):
-        table.add_column(name, justify="left" if name == "exam" else "right")
+_COLUMNS = ("exam", "questions", "right", "aim", "state token right")
+
+
+def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Sum up each exam, and the state tokens of all."""
+    rows: list[tuple[str, ...]] = []
     for result in results:
         exam, count = result.exam, len(result.trials)
-        table.add_row(exam.name, f"{count}", f"{result.share:.1%}", f"{exam.goal:.0%}", f"{result.state_share:.1%}")
+        rows.append((exam.name, f"{count}", f"{result.share:.1%}", f"{exam.goal:.0%}", f"{result.state_share:.1%}"))
     states = [trial.state_right for result in results for trial in result.trials]
-    table.add_row("all", f"{len(states)}", "", "97%", f"{np.mean(states):.1%}")
+    return [*rows, ("all", f"{len(states)}", "", "97%", f"{np.mean(states):.1%}")]
+
+
+def _summary(results: Sequence[Result]) -> Table:
+    table = Table(title="vita-tiny on what it was not trained on")
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "exam" else "right")
+    for row in _rows(results):
+        table.add_row(*row)
     return table
 
 
@@ -45,12 +55,8 @@ def _kinds(results: Sequence[Result]) -> Table:
 
 def markdown(results: Sequence[Result]) -> str:
     """Write the results as the model card has them."""
-    lines = ["| exam | questions | right | aim | state token right |", "|---|---|---|---|---|"]
-    for result in results:
-        exam, count = result.exam, len(result.trials)
-        lines.append(f"| {exam.name} | {count} | {result.share:.1%} | {exam.goal:.0%} | {result.state_share:.1%} |")
-    states = [trial.state_right for result in results for trial in result.trials]
-    lines += [f"| all | {len(states)} | | 97% | {np.mean(states):.1%} |", "", "By kind of question:", ""]
+    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *_rows(results)]
+    lines = [*(f"| {' | '.join(row)} |" for row in rows), "", "By kind of question:", ""]
     for result in results:
         kinds = ", ".join(f"{kind} {share:.0%} of {count}" for kind, (count, share) in result.by_kind().items())
         lines.append(f"- {result.exam.name}: {kinds}.")
