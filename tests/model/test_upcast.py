@@ -60,7 +60,7 @@ def test_a_prompt_gives_the_same_logits_either_way(monkeypatch: pytest.MonkeyPat
 
 def test_the_processor_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([1.0, 2.0])
-    monkeypatch.setattr(upcast, "_best_s", lambda _call: next(times))
+    monkeypatch.setattr(upcast, "best_s", lambda _call: next(times))
     float32_is_faster.cache_clear()
     try:
         assert float32_is_faster()

@@ -1,15 +1,18 @@
 """Products of a weight matrix with one vector, on all cores of the CPU.
 
 ``F.linear`` with one row runs on one thread in float32.  A matrix cut into equal stripes of rows is a batch of
-products, which run on all threads; nothing is copied, and each row's sum is the same to the last bit.
+products, which run on all threads; nothing is copied, and each row's sum is the same to the last bit.  In bfloat16
+torch's own loop is the fastest way, see ``onednn``; the products are to be called inside ``fastest_way``.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from vita_demo.model.onednn import bypass, bypass_is_faster
 from vita_demo.model.quantized_linear import QuantizedLinear
 
 Product = Callable[..., object]
@@ -28,15 +31,7 @@ def bind_linear(linear: nn.Linear | QuantizedLinear, x: Tensor, out: Tensor, add
         return bind_product(linear.weight, x, out, addend)
 
     rows = x[None]  # [1, K]
-
-    def product(alpha: float = 1.0) -> None:
-        row = linear.product(rows)[0]  # [N]
-        if addend is None:
-            out.copy_(row).mul_(alpha)
-        else:
-            torch.add(addend, row, alpha=alpha, out=out)
-
-    return product
+    return lambda alpha=1.0: _settle(linear.product(rows)[0], alpha, addend, out)
 
 
 def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
@@ -48,6 +43,10 @@ def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None =
         out: [N].
         addend: [N]; may be ``out`` itself; None adds nothing.
     """
+    if weight.dtype == torch.bfloat16 and bypass_is_faster():
+        # The loop has no addend: with one, torch takes a way that is ten times slower.
+        row = torch.empty_like(out)
+        return lambda alpha=1.0: _settle(torch.mv(weight, x, out=row), alpha, addend, out)
     rows, columns = weight.shape
     beta, addend = (0, out) if addend is None else (1, addend)
     if weight.dtype != torch.float32:
@@ -68,3 +67,16 @@ def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None =
         return product
     rest = partial(torch.addmv, addend[striped:], weight[striped:], x, beta=beta, out=out[striped:])
     return lambda alpha=1.0: (product(alpha=alpha), rest(alpha=alpha))
+
+
+def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> None:
+    """Write ``addend + alpha · row``, all of them [N]."""
+    if addend is None:
+        torch.mul(row, alpha, out=out)
+    else:
+        torch.add(addend, row, alpha=alpha, out=out)
+
+
+def fastest_way(dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return where products of this precision are to be called."""
+    return bypass if dtype == torch.bfloat16 and bypass_is_faster() else nullcontext()

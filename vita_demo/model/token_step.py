@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vita_demo.config import TextConfig
 from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel
-from vita_demo.model.products import Product, bind_linear
+from vita_demo.model.products import Product, bind_linear, fastest_way
 
 _DTYPES = (torch.float32, torch.bfloat16)
 # From here on attention in one kernel is faster than in three operations.
@@ -108,6 +108,7 @@ class TokenStep:
         self._logits = self._norm.new_empty(model.config.vocab_size)
         self._head = bind_linear(model.lm_head, buffers.normed, self._logits)
         self._eps = model.config.rms_norm_eps
+        self._way = fastest_way(self._norm.dtype)
 
     @staticmethod
     def serves(model: LanguageModel) -> bool:
@@ -117,7 +118,14 @@ class TokenStep:
 
     def __call__(self, token_id: Tensor) -> Tensor:
         """Read one token [1]; return the next one's logits [1, vocab_size], which the next step overwrites."""
-        b, cache, position = self._buffers, self._cache, self._cache.length
+        position = self._cache.length
+        with self._way:
+            self._read(token_id, position)
+        self._cache.length = position + 1
+        return self._logits[None]  # [1, vocab_size]
+
+    def _read(self, token_id: Tensor, position: int) -> None:
+        b, cache = self._buffers, self._cache
         cos, sins = cache.cos[position], cache.sin[position].chunk(2)
         torch.index_select(self._table, 0, token_id, out=b.x[None])  # [1, D]
         for layer, (key, value, keys, values) in zip(self._layers, self._rows(position), strict=True):
@@ -131,8 +139,6 @@ class TokenStep:
             F.silu(b.gate, inplace=True).mul_(b.up)
             layer.down()
         self._head(alpha=self._normalize(self._norm))
-        cache.length = position + 1
-        return self._logits[None]  # [1, vocab_size]
 
     def _rows(self, position: int) -> Iterator[tuple[Tensor, ...]]:
         """Give each layer's place for a new key and value [kv heads, head_dim], and all up to there."""

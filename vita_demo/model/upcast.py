@@ -4,13 +4,13 @@ They multiply bfloat16 several times slower than float32, unless it is one row t
 weights are widened a block at a time, which stays in the processor's cache.
 """
 
-import time
-from collections.abc import Callable
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vita_demo.model.probing import best_s
 
 # Values of a widened block: 2 MiB.
 _BLOCK = 1 << 19
@@ -45,13 +45,4 @@ def linear_in_float32(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def float32_is_faster() -> bool:
     """Measure once, in a few milliseconds, which of both this processor multiplies faster."""
     x, weight = torch.ones(64, 512, dtype=torch.bfloat16), torch.ones(512, 512, dtype=torch.bfloat16)
-    return _best_s(lambda: linear_in_float32(x, weight, None)) < _best_s(lambda: F.linear(x, weight))
-
-
-def _best_s(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return best_s(lambda: linear_in_float32(x, weight, None)) < best_s(lambda: F.linear(x, weight))
