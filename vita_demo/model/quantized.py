@@ -1,7 +1,7 @@
 """Which matrices of the language model are held in few bits, and how they get there.
 
-Knows the layers' names; knows nothing of checkpoints.  Embedding table and norms stay as they are; so does the output
-head in 4 bits, where rounding would choose other tokens.
+Knows the layers' names; knows nothing of checkpoints.  Embedding table and norms stay as they are.  The output head
+is held in 8 bits in either format: in 4, rounding would choose other tokens.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,10 @@ def replace_linears(model: LanguageModel, quantize: str) -> dict[str, QuantizedL
     Raises:
         ConfigError: when a matrix's shape does not fit the format.
     """
-    replaced = {name: FORMATS[quantize].like(linear) for name, linear in _linears(model, quantize)}
+    replaced = {
+        name: (Int8Linear if linear is model.lm_head else FORMATS[quantize]).like(linear)
+        for name, linear in _linears(model)
+    }
     for name, layer in replaced.items():
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, layer)
@@ -48,7 +51,7 @@ def quantize_in_place(model: LanguageModel, quantize: str) -> None:
     Raises:
         ConfigError: when a matrix's shape does not fit the format.
     """
-    weights = {name: linear.weight for name, linear in _linears(model, quantize)}
+    weights = {name: linear.weight for name, linear in _linears(model)}
     with torch.no_grad():
         for name, layer in replace_linears(model, quantize).items():
             weight = weights.pop(name)
@@ -79,7 +82,5 @@ def count_values(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters()) - held + meant
 
 
-def _linears(model: LanguageModel, quantize: str) -> Iterator[tuple[str, nn.Linear]]:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and not (quantize == "int4" and module is model.lm_head):
-            yield name, module
+def _linears(model: LanguageModel) -> Iterator[tuple[str, nn.Linear]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
