@@ -47,6 +47,13 @@ def test_float32_is_taken_where_it_is_faster(
     assert bool(calls) == taken
 
 
+def test_training_goes_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upcast, "float32_is_faster", lambda: True)
+    linear = Linear(48, 16).bfloat16()
+    linear(torch.randn(8, 48).bfloat16()).sum().backward()
+    assert linear.weight.grad is not None
+
+
 @torch.inference_mode()
 def test_a_prompt_gives_the_same_logits_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model(dtype=torch.bfloat16)

@@ -23,7 +23,9 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., S, K] to [..., S, N]."""
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[-2] >= _MIN_ROWS and float32_is_faster():
+        # Training cannot look back through blocks that are written over.
+        eligible = x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        if eligible and x.shape[-2] >= _MIN_ROWS and float32_is_faster():
             return linear_in_float32(x, self.weight, self.bias)
         return super().forward(x)
 
