@@ -255,8 +255,9 @@ def test_memory_of_the_released_model_is_counted_by_its_settings() -> None:
 def test_memory_that_does_not_do_is_told(
     monkeypatch: pytest.MonkeyPatch, free_bytes: float, level: str, fix: str | None
 ) -> None:
-    # A machine with much memory takes float32 by default, even when other programs hold most of it.
+    # A machine with much memory that is no faster in 16 bits takes float32, even when other programs hold most of it.
     monkeypatch.setattr("vita_demo.device.physical_memory_bytes", lambda: 100_000_000_000)
+    monkeypatch.setattr("vita_demo.model.products.bfloat16_is_faster", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = VitaConfig.from_pretrained(resource("configs", "vita15"))
     table = MemoryTable.of(8_322_947_232, config, (device(free_bytes),))

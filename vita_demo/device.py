@@ -10,6 +10,8 @@ import torch
 
 from vita_demo.errors import GenerationError, InputError
 
+# In float32. A smaller model is quick in any precision, and answers alike on every machine in this one.
+_LARGE_BYTES = 1 << 30
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -37,8 +39,9 @@ def resolve_device(name: str) -> torch.device:
 def resolve_dtype(name: str, declared: str, device: torch.device, parameters: int) -> torch.dtype:
     """Turn "auto" or a name into a dtype.
 
-    "auto" is the checkpoint's declared dtype on a GPU, and on a CPU float32, or bfloat16 for a model whose float32
-    weights would take more than half of the machine's memory.
+    "auto" is the checkpoint's declared dtype on a GPU.  On a CPU it is float32 for a small model; for one of more than
+    1 GiB in float32 it is bfloat16 if that is what the checkpoint is in and this processor decodes it faster, or if
+    float32 would take more than half of the machine's memory.
 
     Raises:
         InputError: when the name is unknown.
@@ -49,7 +52,16 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
         return _DTYPES[name]
     if device.type == "cuda":
         return _DTYPES.get(declared, torch.bfloat16)
-    return torch.float32 if 4 * parameters < physical_memory_bytes() / 2 else torch.bfloat16
+    if 4 * parameters > physical_memory_bytes() / 2:
+        return torch.bfloat16
+    large = declared == "bfloat16" and 4 * parameters > _LARGE_BYTES
+    return torch.bfloat16 if large and _bfloat16_is_faster() else torch.float32
+
+
+def _bfloat16_is_faster() -> bool:
+    from vita_demo.model.products import bfloat16_is_faster
+
+    return bfloat16_is_faster()
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:

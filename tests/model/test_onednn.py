@@ -85,6 +85,14 @@ def test_only_bfloat16_goes_around() -> None:
         assert enabled()
 
 
+@pytest.mark.parametrize("faster", [True, False])
+def test_precisions_are_measured_against_each_other(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, times = [], iter([1.0, 2.0] if faster else [2.0, 1.0])
+    monkeypatch.setattr(products, "best_s", lambda product: seen.append(product()) or next(times))
+    assert products.bfloat16_is_faster.__wrapped__() is faster
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize(("through_s", "around_s", "faster"), [(2.0, 1.0, True), (1.0, 2.0, False)])
 @pytest.mark.usefixtures("forgetful")
 def test_the_processor_is_measured_once(

@@ -7,12 +7,13 @@ torch's own loop is the fastest way, see ``onednn``; the products are to be call
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from vita_demo.model.onednn import bypass, bypass_is_faster
+from vita_demo.model.probing import best_s
 from vita_demo.model.quantized_linear import QuantizedLinear
 
 Product = Callable[..., object]
@@ -75,6 +76,18 @@ def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> No
         torch.mul(row, alpha, out=out)
     else:
         torch.add(addend, row, alpha=alpha, out=out)
+
+
+@cache
+def bfloat16_is_faster() -> bool:
+    """Measure once, in some milliseconds, whether this processor multiplies bfloat16 with one vector faster."""
+    times = []
+    for dtype in (torch.bfloat16, torch.float32):
+        x, out = torch.ones(2048, dtype=dtype), torch.empty(4096, dtype=dtype)
+        product = bind_product(torch.ones(4096, 2048, dtype=dtype), x, out)
+        with fastest_way(dtype):
+            times.append(best_s(product))
+    return times[0] < times[1]
 
 
 def fastest_way(dtype: torch.dtype) -> AbstractContextManager[None]:
