@@ -69,8 +69,8 @@ def test_every_question_has_an_answer_about_everything() -> None:
     for query in spoken_queries():
         for view in views:
             assert len(query.answer(view)) > 2
-            for held_out in (False, True):
-                text = word(query, rng, held_out)
+            for sort in ({}, {"held_out": True}, {"later": True}):
+                text = word(query, rng, **sort)
                 assert "{" not in text
                 assert bool(re.search("[\u4e00-\u9fff]", text)) == (query.language == "zh")
 
@@ -78,8 +78,12 @@ def test_every_question_has_an_answer_about_everything() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_some_wordings_are_kept_for_the_evaluation(language: str) -> None:
     for intent in WORDINGS[language]:
-        assert wordings(language, intent, held_out=True)
-        assert not set(wordings(language, intent, held_out=True)) & set(wordings(language, intent, held_out=False))
+        sorts = ({}, {"held_out": True}, {"later": True})
+        first, kept, later = (set(wordings(language, intent, **sort)) for sort in sorts)
+        assert kept
+        assert later
+        assert not kept & (first | later)
+        assert not first & later
 
 
 def test_a_moving_shape_is_told_with_its_direction() -> None:
@@ -101,6 +105,16 @@ def test_asking_is_balanced() -> None:
     assert {query.intent for query, _ in queries} >= set(PICTURE)
     assert not {query.intent for query, _ in queries} & (set(VIDEO) - {"happens", "changed"})
     assert all(query.noun is not ANY for query, _ in queries if query.intent == "where")
+
+
+def test_the_advanced_are_asked_for_lists_and_comparisons() -> None:
+    rng = np.random.default_rng(9)
+    hard = {"biggest", "smallest", "bigger", "colours", "kind_of", "colour_of", "kinds"}
+    shares = [
+        np.mean([ask(random_scene(rng), rng, advanced=advanced).intent in hard for _ in range(1000)])
+        for advanced in (False, True)
+    ]
+    assert shares[0] + 0.1 < shares[1] < 0.9
 
 
 def test_a_description_is_judged_by_shapes_colours_and_count() -> None:

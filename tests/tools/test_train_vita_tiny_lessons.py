@@ -1,6 +1,7 @@
 """Every lesson runs from drawn pictures and recorded sounds to changed weights, on a few of each."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from tools.train_vita_tiny.album import MAKERS, Album, batches, draw_album
 from tools.train_vita_tiny.asking import spoken_queries
-from tools.train_vita_tiny.build import SCHOOL
+from tools.train_vita_tiny.build import ADVANCED, SCHOOL
 from tools.train_vita_tiny.compute import half_precision
 from tools.train_vita_tiny.encoded import Encoded, write_encoded
 from tools.train_vita_tiny.hearing import encode_frames, teach_adapter, teach_hearing
@@ -17,7 +18,7 @@ from tools.train_vita_tiny.layout import fresh_model
 from tools.train_vita_tiny.recordings import Archive, Recording
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES
 from tools.train_vita_tiny.schedule import Schedule
-from tools.train_vita_tiny.school import Course, Materials, Pupil, School, attend_school
+from tools.train_vita_tiny.school import Materials, Pupil, School, attend_school
 from tools.train_vita_tiny.sight import PlaceTeacher, place_labels, teach_sight
 from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource
@@ -124,12 +125,15 @@ def test_everything_learns_together(
 ) -> None:
     write_encoded(tmp_path, archive, 1, lambda banks, _: np.zeros((len(banks), 23, 128), np.float16))
     tokenizer = VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
-    school = School(Pupil(model, PlaceTeacher(192)), tokenizer, Materials(albums, Encoded.open(tmp_path, archive)), 1)
+    school = School(
+        Pupil(model, PlaceTeacher(192)), tokenizer, Materials(albums, (Encoded.open(tmp_path, archive),)), 1
+    )
     with half_precision():
-        losses = {kind: school.loss(kind, 2)[0].item() for kind in SCHOOL.shares}
+        losses = {kind: school.loss(replace(ADVANCED, schedule=SHORT), kind)[0].item() for kind in ADVANCED.shares}
+    assert set(losses) == {*albums, "nothing"}
     assert all(np.isfinite(list(losses.values())))
     before, kept = copy_of(model), []
-    attend_school(school, Course(SHORT, SCHOOL.shares, seed=1), nothing, lambda: kept.append(1))
+    attend_school(school, replace(SCHOOL, schedule=SHORT), nothing, lambda: kept.append(1))
     assert kept == [1]
     for part in ("vision_encoder.", "projector.", "language_model.layers.", "lm_head"):
         assert changed(model, before, part), part

@@ -94,7 +94,7 @@ def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaToken
             alone.append(torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(answer), reduction="sum"))
     groups = grouped(packs)
     assert len(groups) > 1
-    loss, _ = answer_loss(model.language_model, torch.tensor(prefix), groups, tiles, None)
+    loss, _ = answer_loss(model.language_model, torch.tensor(prefix), groups, tiles, None, (2, 3))
     answered = sum((group.labels != NO_LABEL).sum() for group in groups)
     assert loss.item() == pytest.approx(torch.stack(alone).sum().item() / answered, rel=1e-5)
 

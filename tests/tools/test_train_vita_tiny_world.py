@@ -10,7 +10,7 @@ import pytest
 from tools.train_vita_tiny.clips import ACTIONS, DIRECTIONS, Clip, frames, random_clip, scene_at, write_video
 from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
 from tools.train_vita_tiny.photographs import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS
-from tools.train_vita_tiny.scenes import KINDS, PLACES, SIZES, Scene, Shape, centre_of, draw, random_scene
+from tools.train_vita_tiny.scenes import KINDS, PLACES, SIZES, Scene, Shape, centre_of, draw, random_crowd, random_scene
 from vita_demo.preprocess.video import load_frames
 
 GENERATED = [family for family in (*FAMILIES, *HELD_OUT_FAMILIES) if "photograph" not in family]
@@ -51,6 +51,19 @@ def test_a_shape_shows_its_tint_where_it_says_it_is(size: tuple[int, int]) -> No
             row, column = solid_pixel(shape, *size)
             seen = picture[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
             assert np.abs(seen - shape.tint).max() < 30, (shape, seen)
+
+
+def test_things_in_crowds_are_alike_more_often() -> None:
+    rng = np.random.default_rng(6)
+    crowds = [random_crowd(rng) for _ in range(300)]
+    assert {len(crowd.shapes) for crowd in crowds} == {2, 3, 4, 5}
+    for part in ("kind", "colour"):
+        repeated = [
+            np.mean([len({getattr(shape, part) for shape in one.shapes}) < len(one.shapes) for one in some])
+            for some in (crowds, [scene for scene in scenes(300) if len(scene.shapes) > 1])
+        ]
+        assert 0.5 < repeated[0] < 0.75
+        assert repeated[1] < 0.4
 
 
 def test_shapes_stay_inside_the_picture_and_apart() -> None:

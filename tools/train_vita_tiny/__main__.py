@@ -19,9 +19,10 @@ def main() -> None:
 @click.option("--work_folder", type=click.Path(path_type=Path), default=Path("vita-tiny-work"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True)
 def build(work_folder: Path, out: Path) -> None:
-    """Draw, record, teach, and write the checkpoint; about two hours on two cores. Goes on where it stopped."""
+    """Draw, record, teach, and write the checkpoint; about 2.5 hours on two cores. Goes on where it stopped."""
     from tools.train_vita_tiny import build as stages
 
+    _check_materials()
     work_folder.mkdir(parents=True, exist_ok=True)
     stages.build(work_folder, out)
 
@@ -40,10 +41,21 @@ def evaluate(
     from tools.train_vita_tiny import table
     from tools.train_vita_tiny.evaluation import examine
 
+    if not only:
+        _check_materials()
     results = list(examine(model_path, count, seed, only))
     table.show(results, mistakes)
     if markdown:
         markdown.write_text(table.markdown(results) + "\n", encoding="utf-8")
+
+
+def _check_materials() -> None:
+    """Fail now rather than after minutes, where there are no photographs or no voices."""
+    from tools.train_vita_tiny.espeak import Espeak
+    from tools.train_vita_tiny.photographs import folder
+
+    folder()
+    Espeak()
 
 
 if __name__ == "__main__":

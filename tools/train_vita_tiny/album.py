@@ -15,7 +15,7 @@ from tools.train_vita_tiny.clips import random_clip, scene_at
 from tools.train_vita_tiny.layout import RELEASED_SETTINGS, TILE
 from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
 from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, View
-from tools.train_vita_tiny.scenes import Scene, draw, random_scene
+from tools.train_vita_tiny.scenes import Scene, draw, random_crowd, random_scene
 from vita_demo.config import VisionConfig
 from vita_demo.preprocess.image import fit_frame, tile_image
 
@@ -63,13 +63,29 @@ def _some_scene(rng: Random) -> Scene:
 
 def a_scene(rng: Random) -> tuple[View, str, Tiles]:
     """Draw a picture of one tile; a few are empty."""
-    scene = _some_scene(rng)
+    return _small(_some_scene(rng))
+
+
+def a_crowd(rng: Random) -> tuple[View, str, Tiles]:
+    """Draw a picture of one tile in which several things are alike."""
+    return _small(random_crowd(rng))
+
+
+def _small(scene: Scene) -> tuple[View, str, Tiles]:
     return scene, "image", np.asarray(draw(scene, TILE, TILE))[None]
 
 
 def a_large_scene(rng: Random) -> tuple[View, str, Tiles]:
     """Draw a picture of any size and shape, which is cut into 2 to 13 tiles."""
-    scene = _some_scene(rng)
+    return _large(_some_scene(rng), rng)
+
+
+def a_large_crowd(rng: Random) -> tuple[View, str, Tiles]:
+    """Draw a picture of many tiles in which several things are alike."""
+    return _large(random_crowd(rng), rng)
+
+
+def _large(scene: Scene, rng: Random) -> tuple[View, str, Tiles]:
     long = int(rng.integers(170, 480))
     short = int(long * rng.choice([1.0, 0.75, 0.667, 0.5625, rng.uniform(0.5, 1.0)]))
     width, height = (long, short) if rng.random() < 0.75 else (short, long)
@@ -101,7 +117,8 @@ def _stretched(image: Image.Image, rng: Random) -> Image.Image:
 
 
 MAKERS: dict[str, Callable[[Random], tuple[View, str, Tiles]]] = {
-    "scenes": a_scene, "large": a_large_scene, "clips": a_clip, "outside": an_outside,
+    "scenes": a_scene, "large": a_large_scene, "clips": a_clip, "crowds": a_crowd, "large crowds": a_large_crowd,
+    "outside": an_outside,
 }  # fmt: skip
 
 

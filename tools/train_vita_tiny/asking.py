@@ -24,6 +24,10 @@ _PICTURE_WEIGHTS = dict.fromkeys(PICTURE, 1.0) | {
     "is_there": 2.5, "at": 2.0, "bigger": 2.5, "size_of": 1.5, "biggest": 1.5, "smallest": 1.5, "background": 0.3,
     "happens": 0.2, "changed": 0.1,
 }  # fmt: skip
+# The same where a close look is called for: several things are to be named, none twice, or two to be compared.
+_CLOSE_WEIGHTS = _PICTURE_WEIGHTS | {
+    "kinds": 2.5, "colours": 3.0, "colour_of": 3.0, "kind_of": 3.0, "bigger": 5.0, "biggest": 4.0, "smallest": 4.0,
+}  # fmt: skip
 _VIDEO_WEIGHTS = {
     "describe_video": 2.0, "happens": 2.5, "direction": 1.0, "direction_of": 1.0, "changed": 1.5, "actor": 1.2,
     "describe": 0.5, "kinds": 0.3, "count": 0.5, "background": 0.2, "count_noun": 0.3,
@@ -38,8 +42,8 @@ def choose(rng: Random, items: Sequence[str], weights: dict[str, float] | None =
     return items[int(rng.choice(len(items), p=shares / shares.sum()))]
 
 
-def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:
-    """Draw a question that suits ``view``, of ``intents`` where they are given."""
+def ask(view: View, rng: Random, intents: Sequence[str] = (), advanced: bool = False) -> Query:
+    """Draw a question that suits ``view``, of ``intents`` where they are given; if ``advanced``, rather a hard one."""
     language = "zh" if rng.random() < _CHINESE_SHARE else "en"
     if not intents and rng.random() < _SMALL_TALK_SHARE:
         intents = TALK
@@ -48,7 +52,8 @@ def ask(view: View, rng: Random, intents: Sequence[str] = ()) -> Query:
     if isinstance(view, Clip):
         return _query(choose(rng, tuple(_VIDEO_WEIGHTS), _VIDEO_WEIGHTS), language, view, rng)
     if isinstance(view, Scene):
-        return _query(choose(rng, tuple(_PICTURE_WEIGHTS), _PICTURE_WEIGHTS), language, view, rng)
+        weights = _CLOSE_WEIGHTS if advanced else _PICTURE_WEIGHTS
+        return _query(choose(rng, tuple(weights), weights), language, view, rng)
     if rng.random() < 0.5:
         return _query(choose(rng, ("describe", "happens", "kinds", "count")), language, view, rng)
     return _query(choose(rng, (*PICTURE, *VIDEO)), language, view, rng)
@@ -115,9 +120,9 @@ def _place(view: View, rng: Random) -> str:
     return choose(rng, taken) if taken and rng.random() < 0.7 else choose(rng, PLACES)
 
 
-def word(query: Query, rng: Random, held_out: bool = False) -> str:
-    """Put a question into words: one wording of its intent, of those kept for evaluation if ``held_out``."""
-    text = choose(rng, wordings(query.language, query.intent, held_out))
+def word(query: Query, rng: Random, held_out: bool = False, later: bool = False) -> str:
+    """Put a question into words: one wording of its intent, of those that ``wordings`` returns."""
+    text = choose(rng, wordings(query.language, query.intent, held_out, later))
     if held_out:
         return text.format(**_fields(query))
     if query.intent == "off_topic" and rng.random() < 0.65:
@@ -142,7 +147,7 @@ def _longer(text: str, query: Query, rng: Random) -> str:
         )
         fitting = not {"picture", "image", "video", "clip", "here"} & set(text[:-1].split())
         fitting = fitting and query.intent not in (*SMALL_TALK, "describe", "describe_video", "heard")
-    return longer if fitting and longer not in wordings(query.language, query.intent, True) else text
+    return longer if fitting and longer not in wordings(query.language, query.intent, held_out=True) else text
 
 
 def _fields(query: Query) -> dict[str, str]:

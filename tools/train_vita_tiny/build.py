@@ -21,18 +21,23 @@ from tools.train_vita_tiny.encoded import Encoded, Frames, write_encoded
 from tools.train_vita_tiny.hearing import damaged, encode_frames, teach_adapter, teach_hearing
 from tools.train_vita_tiny.layout import RELEASED_SETTINGS, fresh_model, write_settings, write_tokenizer
 from tools.train_vita_tiny.lessons import corpus
-from tools.train_vita_tiny.recordings import Archive, record
+from tools.train_vita_tiny.recordings import Archive, Session, record
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Course, Materials, Pupil, School, attend_school, join_processes
 from tools.train_vita_tiny.sight import PlaceTeacher, teach_sight
 from vita_demo.config import AudioConfig
+from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.checkpoint import save_checkpoint
 from vita_demo.model.vita import VitaModel
 from vita_demo.tokenizer import VitaTokenizer
 
 # Sights of each kind and the seed they are drawn from.
-ALBUMS = {"scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4)}
-RECORDINGS = {"seed": 8, "english": 12_000, "chinese": 4_000, "noises": 4_000}
+ALBUMS = {
+    "scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4), "crowds": (16_000, 5),
+    "large crowds": (2_000, 6),
+}  # fmt: skip
+RECORDINGS = Session(seed=8, english=12_000, chinese=4_000, noises=4_000)
+LATER_RECORDINGS = Session(seed=9, english=4_000, chinese=2_500, later=True)
 SIGHT = Schedule(steps=500, batch_size=128, peak=1e-3)
 HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
 ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
@@ -47,15 +52,20 @@ SCHOOL = Course(
     {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
     seed=10,
 )
-REVISION = Course(
-    Schedule(steps=1500, batch_size=8, peak=4e-4),
-    {"scenes": 0.58, "clips": 0.22, "large": 0.12, "outside": 0.03, "nothing": 0.05},
+ADVANCED = Course(
+    Schedule(steps=1900, batch_size=8, peak=5e-4),
+    {
+        "scenes": 0.24, "crowds": 0.33, "clips": 0.2, "large": 0.06, "large crowds": 0.06, "outside": 0.03,
+        "nothing": 0.08,
+    },
     seed=20,
-)
+    advanced=True,
+    pointed_layers=(2, 3, 4),
+)  # fmt: skip
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
 PROCESSES = 2 if DEVICE.type == "cpu" else 1
 HEARINGS = 2
-_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED = 6, 5, 7
+_TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED, _LATER_SEED = 6, 5, 7, 9
 
 
 def build(work: Path, out: Path) -> None:
@@ -65,7 +75,7 @@ def build(work: Path, out: Path) -> None:
     _stage(work / "model" / "config.json", lambda: _settle(work))
     _stage(work / "first_lessons", lambda: _in_parallel(work, (_learn_to_see, _learn_to_hear)))
     _stage(work / "graduation", lambda: _in_parallel(work, (_school,) * PROCESSES))
-    _stage(work / "revision", lambda: _in_parallel(work, (_revise,) * PROCESSES))
+    _stage(work / "advanced", lambda: _in_parallel(work, (_advance,) * PROCESSES))
     export(work, out)
 
 
@@ -94,7 +104,9 @@ def _draw(work: Path) -> None:
 
 
 def _record(work: Path) -> None:
-    record(work / "recordings", AudioConfig.from_folder(RELEASED_SETTINGS / "audio-encoder"), **RECORDINGS)
+    config = AudioConfig.from_folder(RELEASED_SETTINGS / "audio-encoder")
+    record(work / "later" / "recordings", config, LATER_RECORDINGS)
+    record(work / "recordings", config, RECORDINGS)
 
 
 def _settle(work: Path) -> None:
@@ -145,20 +157,32 @@ def _learn_to_see(work: Path, _: int) -> None:
 
 
 def _learn_to_hear(work: Path, _: int) -> None:
-    """Teach the audio encoder, write down what it hears, and teach its adapter to pass that on."""
+    """Teach the audio encoder, write down what it hears, and teach its adapter to pass that on.
+
+    The last lesson's recordings are only written down: its wordings are new to the ears, too.
+    """
     torch.manual_seed(_HEARING_SEED)
     encoder = fresh_model(work / "model").to(DEVICE).audio_encoder
     archive, rng = Archive.open(work / "recordings"), np.random.default_rng(_HEARING_SEED)
     teach_hearing(encoder, archive, rng, HEARING, _say)
+    write_encoded(work / "encoded", archive, HEARINGS, _listener(encoder, rng))
+    teach_adapter(encoder.adapter, _encoded(work), rng, ADAPTER, _say)
+    later = Archive.open(work / "later" / "recordings")
+    write_encoded(work / "later" / "encoded", later, HEARINGS, _listener(encoder, np.random.default_rng(_LATER_SEED)))
+    torch.save(encoder.state_dict(), work / "ears.pt")
 
+
+def _listener(encoder: AudioEncoder, rng: np.random.Generator) -> Callable[[NDArray[np.float32], bool], Frames]:
     def encode(banks: NDArray[np.float32], damage: bool) -> Frames:
         fbank = torch.from_numpy(banks)
         with torch.inference_mode(), half_precision():
             return encode_frames(encoder, (damaged(fbank, rng) if damage else fbank).to(DEVICE)).half().cpu().numpy()
 
-    write_encoded(work / "encoded", archive, HEARINGS, encode)
-    teach_adapter(encoder.adapter, Encoded.open(work / "encoded", archive), rng, ADAPTER, _say)
-    torch.save(encoder.state_dict(), work / "ears.pt")
+    return encode
+
+
+def _encoded(folder: Path) -> Encoded:
+    return Encoded.open(folder / "encoded", Archive.open(folder / "recordings"))
 
 
 def _school(work: Path, rank: int) -> None:
@@ -169,12 +193,12 @@ def _school(work: Path, rank: int) -> None:
     _attend(work, rank, pupil, SCHOOL, "school.pt")
 
 
-def _revise(work: Path, rank: int) -> None:
-    """Go over it once more, mostly over what asks for a close look."""
+def _advance(work: Path, rank: int) -> None:
+    """Go on with what is harder: crowds, questions that ask for a close look, other wordings."""
     pupil = _fresh_pupil(work)
     pupil.load_state_dict(torch.load(work / "eyes.pt"))
     pupil.model.load_state_dict(torch.load(work / "school.pt"))
-    _attend(work, rank, pupil, REVISION, "revised.pt")
+    _attend(work, rank, pupil, ADVANCED, "advanced.pt")
 
 
 def _attend(work: Path, rank: int, pupil: Pupil, course: Course, result: str) -> None:
@@ -186,7 +210,7 @@ def _attend(work: Path, rank: int, pupil: Pupil, course: Course, result: str) ->
             torch.save(pupil.model.state_dict(), work / "draft.pt")
             (work / "draft.pt").replace(work / result)
 
-    encoded = Encoded.open(work / "encoded", Archive.open(work / "recordings"))
+    encoded = tuple(_encoded(folder) for folder in (work, work / "later")[: 1 + course.advanced])
     school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), course.seed + rank)
     attend_school(school, course, _say if rank == 0 else _say_nothing, keep)
 
@@ -198,7 +222,7 @@ def _tokenizer(work: Path) -> VitaTokenizer:
 def export(work: Path, out: Path) -> VitaModel:
     """Write the checkpoint in the released layout, in float16."""
     model = fresh_model(work / "model")
-    model.load_state_dict(torch.load(work / "revised.pt", map_location="cpu"))
+    model.load_state_dict(torch.load(work / "advanced.pt", map_location="cpu"))
     shutil.copytree(work / "model", out, dirs_exist_ok=True)
     save_checkpoint(model.half(), out)
     return model

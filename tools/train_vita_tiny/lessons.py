@@ -18,6 +18,8 @@ TEXT, SPEECH, NOISE = STATE_TOKENS
 _SPOKEN_SHARE = 0.4
 _NOISE_SHARE = 0.05
 _CONVERSATION_SHARE = 0.12
+# How much is typed in later wordings by those who are advanced.
+_LATER_SHARE = 0.4
 # How often a spoken question is followed by one for its words: what teaches the language model to listen closely.
 _REPEAT_SHARE = 0.35
 
@@ -42,11 +44,16 @@ class Bookshelf:
         return found[rng.integers(len(found))] if found else None
 
 
-def chains_about(sight: Sight, shelf: Bookshelf | None, rng: Random, questions: int) -> list[list[Turn]]:
-    """Draw conversations about ``sight`` of ``questions`` turns in all; most have one turn."""
+def chains_about(
+    sight: Sight, shelf: Bookshelf | None, rng: Random, questions: int, advanced: bool = False
+) -> list[list[Turn]]:
+    """Draw conversations about ``sight`` of ``questions`` turns in all; most have one turn.
+
+    Who is ``advanced`` is asked more often what calls for a close look, and in more wordings.
+    """
     chains: list[list[Turn]] = []
     for _ in range(questions):
-        turn = _turn(sight, shelf, rng)
+        turn = _turn(sight, shelf, rng, advanced)
         if chains and isinstance(chains[-1][-1].question, Recording) and rng.random() < _REPEAT_SHARE:
             chains[-1].append(_repeat(chains[-1][-1].question, rng))
         if chains and len(chains[-1]) < 4 and rng.random() < _CONVERSATION_SHARE:
@@ -56,15 +63,16 @@ def chains_about(sight: Sight, shelf: Bookshelf | None, rng: Random, questions: 
     return chains
 
 
-def _turn(sight: Sight, shelf: Bookshelf | None, rng: Random) -> Turn:
+def _turn(sight: Sight, shelf: Bookshelf | None, rng: Random, advanced: bool) -> Turn:
     if shelf is not None and rng.random() < _NOISE_SHARE:
         return Turn(shelf.noise(rng), NOISE + SAY["en"].no_question)
-    query = ask(sight.view, rng, TALK if sight.view == NOTHING and rng.random() < 0.6 else ())
+    query = ask(sight.view, rng, TALK if sight.view == NOTHING and rng.random() < 0.6 else (), advanced)
     answer = query.answer(sight.view)
     recording = shelf.asking(query, rng) if shelf is not None and rng.random() < _SPOKEN_SHARE else None
     if recording is not None:
         return Turn(recording, SPEECH + answer, looks(query, sight.view, SPEECH + answer))
-    return Turn(typed(word(query, rng), rng), TEXT + answer, looks(query, sight.view, TEXT + answer))
+    text = word(query, rng, later=advanced and rng.random() < _LATER_SHARE)
+    return Turn(typed(text, rng), TEXT + answer, looks(query, sight.view, TEXT + answer))
 
 
 def _repeat(recording: Recording, rng: Random) -> Turn:

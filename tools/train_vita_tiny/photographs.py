@@ -43,9 +43,8 @@ def random_crop(rng: np.random.Generator, size: int, names: tuple[str, ...]) -> 
     return crop.point([min(255, round(level * factor)) for factor in gain for level in range(256)])
 
 
-@cache
-def _load(name: str) -> Image.Image:
-    """Read a photograph, half its size when it is large.
+def folder() -> Path:
+    """Find where the photographs lie.
 
     Raises:
         VitaDemoError: when scikit-image is not installed.
@@ -53,5 +52,11 @@ def _load(name: str) -> Image.Image:
     package = importlib.util.find_spec("skimage")
     if package is None or not package.submodule_search_locations:
         raise VitaDemoError("photographs come with scikit-image, which is missing; run: pip install scikit-image")
-    image = Image.open(Path(package.submodule_search_locations[0]) / "data" / name).convert("RGB")
+    return Path(package.submodule_search_locations[0]) / "data"
+
+
+@cache
+def _load(name: str) -> Image.Image:
+    """Read a photograph, half its size when it is large."""
+    image = Image.open(folder() / name).convert("RGB")
     return image.reduce(max(1, min(image.size) // 250))

@@ -19,8 +19,7 @@ from tools.train_vita_tiny.scenes import PLACES
 from vita_demo.markers import AUDIO_TOKEN_ID
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
-# Where attention to what an answer is about is asked for, and how much that counts beside the answer.
-POINTED_LAYERS = (2, 3)
+# How much attention to what an answer is about counts beside the answer.
 _POINTING = 0.2
 
 
@@ -61,6 +60,7 @@ def answer_loss(
     groups: Sequence[Group],
     image_features: Tensor | None,
     audio_features: Tensor | None,
+    pointed_layers: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """Learn the answers of a batch of packs.
 
@@ -70,6 +70,7 @@ def answer_loss(
         groups: the packs' chains.
         image_features: [packs, tiles · 9, D]; None when nothing is shown.
         audio_features: [positions, D] in the order of the slots.
+        pointed_layers: layers that are asked for attention to what an answer is about.
 
     Returns:
         the mean cross-entropy over the answers' tokens, and the share of them that come first.
@@ -85,7 +86,7 @@ def answer_loss(
         chains, length = group.ids.shape
         blocks.append(_Block(chains, length, count + tiles, owners))
     answering = _embed(model, groups, audio_features)  # [tokens, D]
-    x, looks = _run_layers(model, blocks, torch.cat([*pieces, answering]))
+    x, looks = _run_layers(model, blocks, torch.cat([*pieces, answering]), pointed_layers)
     x = x[-len(answering) :]  # [tokens, D]
     labels = torch.from_numpy(np.concatenate([group.labels.flatten() for group in groups])).to(prefix.device)
     chosen = labels != NO_LABEL
@@ -93,7 +94,7 @@ def answer_loss(
     loss = F.cross_entropy(logits, labels[chosen])
     if looks:
         places = torch.from_numpy(np.concatenate([group.places.flatten() for group in groups])).to(prefix.device)
-        loss = loss + _POINTING * pointing_loss(torch.cat(looks), places.repeat(len(POINTED_LAYERS)))
+        loss = loss + _POINTING * pointing_loss(torch.cat(looks), places.repeat(len(pointed_layers)))
     return loss, (logits.argmax(-1) == labels[chosen]).float().mean()
 
 
@@ -128,7 +129,9 @@ def _embed(model: LanguageModel, groups: Sequence[Group], sounds: Tensor | None)
     return x
 
 
-def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _run_layers(
+    model: LanguageModel, blocks: Sequence[_Block], x: Tensor, pointed_layers: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
     """Run the layers over the tokens [M, D] of all blocks, one block after the other.
 
     Returns:
@@ -148,7 +151,7 @@ def _run_layers(model: LanguageModel, blocks: Sequence[_Block], x: Tensor) -> tu
                 before.append(_Projected(own[1].query, own[1].key[block.owners], own[1].value[block.owners]))
             result, weights = _attend(own[number], before)
             attended.append(result)
-            if index in POINTED_LAYERS and block.owners is not None:
+            if index in pointed_layers and block.owners is not None:
                 looks.append(_look(weights[1], block))
         x = x + layer.self_attn.o_proj(torch.cat(attended))
         x = x + layer.mlp(layer.post_attention_layernorm(x))

@@ -46,6 +46,24 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Session:
+    """What is recorded.
+
+    Attributes:
+        seed: of everything.
+        english, chinese: about how many questions.
+        noises: how many sounds that are no question.
+        later: whether questions are put in the wordings of the last lesson.
+    """
+
+    seed: int
+    english: int
+    chinese: int
+    noises: int = 0
+    later: bool = False
+
+
+@dataclass(frozen=True)
 class Archive:
     """Recordings and their filter banks [frames, mel bins]."""
 
@@ -67,16 +85,15 @@ class Archive:
         return alike(self.recordings, lambda recording: recording.count, size, rng)
 
 
-def plan_recordings(rng: Random, english: int, chinese: int) -> list[tuple[Query | None, str]]:
+def plan_recordings(rng: Random, session: Session) -> list[tuple[Query | None, str]]:
     """Say what is to be recorded: every question, those with more wordings more often, and side talk."""
     plan: list[tuple[Query | None, str]] = []
-    for language, count in (("en", english), ("zh", chinese)):
+    for language, count in (("en", session.english), ("zh", session.chinese)):
         queries = [query for query in spoken_queries() if query.language == language]
         weights = np.array([_WEIGHTS.get(query.intent, 1.0) for query in queries])
         repeats = np.maximum(4, np.round(count * weights / weights.sum())).astype(int)
-        plan += [
-            (query, word(query, rng)) for query, repeat in zip(queries, repeats, strict=True) for _ in range(repeat)
-        ]
+        for query, repeat in zip(queries, repeats, strict=True):
+            plan += [(query, word(query, rng, later=session.later)) for _ in range(repeat)]
         plan += [(None, REMARKS[language](rng)) for _ in range(int(_REMARKS * count))]
     return plan
 
@@ -89,10 +106,10 @@ _WEIGHTS = {
 }  # fmt: skip
 
 
-def record(folder: Path, config: AudioConfig, seed: int, english: int, chinese: int, noises: int) -> None:
+def record(folder: Path, config: AudioConfig, session: Session) -> None:
     """Speak, add rooms and noise, and write the archive; the same seed records the same."""
-    rng = np.random.default_rng(seed)
-    plan = plan_recordings(rng, english, chinese)
+    rng, seed, noises = np.random.default_rng(session.seed), session.seed, session.noises
+    plan = plan_recordings(rng, session)
     voices = [random_voice(rng, TRAINING_SPEAKERS, "zh" if is_chinese(text) else "en") for _, text in plan]
     spoken = speak_many([(text, voice) for (_, text), voice in zip(plan, voices, strict=True)])
     babble = [spoken[i] for i in rng.integers(len(spoken), size=200)]

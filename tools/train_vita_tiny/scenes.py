@@ -36,6 +36,7 @@ _CELL_HALF = 1 / 6
 _EXTENT = 1.02  # no kind reaches farther from its centre than this many radii, whichever way it is turned
 _GAP = 0.003
 _KIND_REPEATS, _COLOUR_REPEATS = 0.25, 0.2  # chances in a scene of two or more shapes
+_CROWD_REPEATS = 0.6
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,18 @@ class Scene:
 def random_scene(rng: np.random.Generator, count: int | None = None) -> Scene:
     """Draw a scene of ``count`` shapes (1 to 5, uniform when not given) in distinct places."""
     count = int(rng.integers(1, MAX_SHAPES + 1)) if count is None else count
+    return _scene(rng, count, _KIND_REPEATS, _COLOUR_REPEATS)
+
+
+def random_crowd(rng: np.random.Generator) -> Scene:
+    """Draw a scene of two or more shapes, of which mostly several are of one kind or colour."""
+    return _scene(rng, int(rng.integers(2, MAX_SHAPES + 1)), _CROWD_REPEATS, _CROWD_REPEATS)
+
+
+def _scene(rng: np.random.Generator, count: int, kind_repeats: float, colour_repeats: float) -> Scene:
     ground = random_ground(rng)
-    kinds = _names(rng, KINDS, count, _KIND_REPEATS)
-    colours = random_colours(rng, ground, count)
+    kinds = _names(rng, KINDS, count, kind_repeats)
+    colours = random_colours(rng, ground, count, colour_repeats)
     places = sorted(int(cell) for cell in rng.permutation(len(PLACES))[:count])
     shapes = tuple(
         random_shape(rng, kind, colour, PLACES[cell]) for kind, colour, cell in zip(kinds, colours, places, strict=True)

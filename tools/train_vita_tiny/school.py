@@ -30,7 +30,7 @@ from vita_demo.model.vita import VitaModel
 from vita_demo.tokenizer import VitaTokenizer
 
 # How large a batch of each kind is beside the others, and how many tokens of questions and answers follow each sight.
-SIZES = {"clips": 0.75, "large": 0.5}
+SIZES = {"clips": 0.75, "large": 0.5, "large crowds": 0.5}
 ROOM = 240
 _HINT_SHARE = 0.5
 QUESTIONS = 14
@@ -49,11 +49,15 @@ class Course:
         schedule: how long and how boldly.
         shares: what a batch shows, and how often.
         seed: of the order of what is shown.
+        advanced: whether more is asked that calls for a close look, and in more wordings.
+        pointed_layers: where attention to what an answer is about is asked for.
     """
 
     schedule: Schedule
     shares: dict[str, float]
     seed: int
+    advanced: bool = False
+    pointed_layers: tuple[int, ...] = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,11 @@ class Materials:
 
     Attributes:
         albums: pictures by kind.
-        encoded: recordings as the ears hear them; None before these have had their first lesson.
+        encoded: recordings as the ears hear them; none before these have had their first lesson.
     """
 
     albums: dict[str, Album]
-    encoded: Encoded | None = None
+    encoded: tuple[Encoded, ...] = ()
 
 
 class Pupil(nn.Module):
@@ -84,27 +88,30 @@ class School:
         self.pupil, self.model, self.teacher = pupil, pupil.model, pupil.teacher
         self.tokenizer, self.materials = tokenizer, materials
         self.rng = np.random.default_rng(seed)
-        self.shelf = Bookshelf(materials.encoded.recordings) if materials.encoded else None
+        self.owners = {recording: encoded for encoded in materials.encoded for recording in encoded.recordings}
+        self.shelf = Bookshelf(tuple(self.owners)) if self.owners else None
         self.prefixes = {
             name: torch.tensor(prefix_ids(name, tokenizer.encode), device=DEVICE) for name in ("image", "video", "text")
         }
         self.drawn: dict[str, Iterator[list[Sight]]] = {}
 
-    def loss(self, kind: str, size: int) -> tuple[Tensor, Tensor]:
-        """Draw a batch of ``size`` sights of one kind; return the loss and the share of tokens answered right."""
+    def loss(self, course: Course, kind: str) -> tuple[Tensor, Tensor]:
+        """Draw a batch of sights of one kind; return the loss and the share of tokens answered right."""
+        size = int(course.schedule.batch_size * SIZES.get(kind, 1.0))
         sights = self._sights(kind, size)
-        packs = [
-            Pack.of(sight, chains_about(sight, self.shelf, self.rng, QUESTIONS), self.tokenizer.encode, ROOM)
-            for sight in sights
-        ]
-        groups = grouped(packs)
+        groups = grouped([self._pack(sight, course.advanced) for sight in sights])
         images = self._look(self.materials.albums[kind], sights) if sights[0].count else None
         hint = self._hint(images, sights) if images is not None else 0.0
         sounds = [recording for group in groups for recording in group.recordings]
-        heard = self._listen(self.materials.encoded, sounds) if self.materials.encoded and sounds else None
+        heard = self._listen(sounds) if sounds else None
         seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · 9, D]
-        loss, share = answer_loss(self.model.language_model, self.prefixes[sights[0].modality], groups, seen, heard)
+        prefix = self.prefixes[sights[0].modality]
+        loss, share = answer_loss(self.model.language_model, prefix, groups, seen, heard, course.pointed_layers)
         return loss + hint, share
+
+    def _pack(self, sight: Sight, advanced: bool) -> Pack:
+        chains = chains_about(sight, self.shelf, self.rng, QUESTIONS, advanced)
+        return Pack.of(sight, chains, self.tokenizer.encode, ROOM)
 
     def _hint(self, images: Tensor, sights: list[Sight]) -> Tensor:
         """Ask the projector's features [B·N, 9, D] what is where, as the eyes' first lesson did.
@@ -144,12 +151,12 @@ class School:
         projected: Tensor = self.model.projector(features)
         return projected
 
-    def _listen(self, encoded: Encoded, recordings: list[Recording]) -> Tensor:
+    def _listen(self, recordings: list[Recording]) -> Tensor:
         """Bring recordings to the language model's width: [positions, D], one after the other."""
         outputs: dict[int, Tensor] = {}
         for length in {recording.count for recording in recordings}:
             numbers = [i for i, recording in enumerate(recordings) if recording.count == length]
-            heard = np.stack([encoded.hear(recordings[i], self.rng) for i in numbers])  # [N, T/4, D]
+            heard = np.stack([self.owners[recordings[i]].hear(recordings[i], self.rng) for i in numbers])  # [N, T/4, D]
             adapted = self.model.audio_encoder.adapter(torch.from_numpy(heard).float().to(DEVICE))  # [N, T/8, D]
             outputs.update(zip(numbers, adapted, strict=True))
         return torch.cat([outputs[i] for i in range(len(recordings))])  # [positions, D]
@@ -177,10 +184,9 @@ def attend_school(
     start, seen = time.perf_counter(), dict.fromkeys(shares, (0.0, 0.0))
     for step in range(schedule.steps):
         kind = str(kinds.choice(list(shares), p=list(shares.values())))
-        size = int(schedule.batch_size * SIZES.get(kind, 1.0))
         optimizers.prepare(step)
         with half_precision():
-            loss, share = school.loss(kind, size)
+            loss, share = school.loss(course, kind)
         torch.autograd.backward(loss)
         _share_gradients(optimizers.parameters)
         optimizers.learn()

@@ -6,6 +6,8 @@ A wording that begins with ``HELD_OUT`` is never used in training.
 from collections.abc import Mapping
 from functools import cache
 
+from tools.train_vita_tiny import later_wordings
+
 HELD_OUT = "~"
 
 ENGLISH: Mapping[str, tuple[str, ...]] = {
@@ -200,10 +202,13 @@ CHINESE: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 BEFORE = ("", "", "", "", "", "", "Vita, ", "Hey Vita, ", "Please tell me: ", "Okay, ", "So, ")
 WORDINGS = {"en": ENGLISH, "zh": CHINESE}
+_LATER = {"en": later_wordings.ENGLISH, "zh": later_wordings.CHINESE}
 
 
 @cache
-def wordings(language: str, intent: str, held_out: bool) -> tuple[str, ...]:
-    """Return the wordings of an intent that belong to training, or those kept for evaluation."""
+def wordings(language: str, intent: str, held_out: bool = False, later: bool = False) -> tuple[str, ...]:
+    """Return the wordings of an intent that training begins with, those of its last lesson, or those kept from it."""
+    if later:
+        return _LATER[language][intent]
     every = WORDINGS[language][intent]
     return tuple(text.removeprefix(HELD_OUT) for text in every if text.startswith(HELD_OUT) == held_out)
