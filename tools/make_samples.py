@@ -22,13 +22,15 @@ VOICE = Voice("en-us+m5", 150, 50)
 
 
 def sample_scene() -> Scene:
-    """Draw scenes until one shows a red circle, a blue square and a yellow star, large or medium."""
+    """Draw scenes until one shows a red circle, a blue square and a large yellow star, each of another size."""
     rng = np.random.default_rng(1)
     wanted = {("red", "circle"), ("blue", "square"), ("yellow", "star")}
     while True:
         scene = random_scene(rng, 3)
-        seen = {(shape.colour, shape.kind) for shape in scene.shapes}
-        if seen == wanted and scene.ground == "pale blue" and len({shape.size for shape in scene.shapes}) == 3:
+        sizes = {(shape.colour, shape.kind): shape.size for shape in scene.shapes}
+        if set(sizes) != wanted or scene.ground != "pale blue" or len(set(sizes.values())) < 3:
+            continue
+        if sizes["yellow", "star"] == "large":
             return scene
 
 
