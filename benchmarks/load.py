@@ -97,9 +97,10 @@ def loaders(config: TextConfig) -> tuple[dict[str, str], dict[str, str]]:
 def write_checkpoint(shape: Shape, folder: Path) -> None:
     """Write the shape's random weights and settings in the released layout, without a tokenizer."""
     shutil.copytree(shape.settings_folder(), folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    values = json.loads((folder / "config.json").read_text()) | asdict(shape.config)
-    (folder / "config.json").write_text(json.dumps(values))
     train = next(folder.glob("*/train.yaml"))
+    # By the released name its settings would be those that ship with the package.
+    values = json.loads((folder / "config.json").read_text()) | asdict(shape.config)
+    (folder / "config.json").write_text(json.dumps(values | {"mm_audio_encoder": train.parent.name}))
     train.write_text(re.sub(r"(llm_embed_dim:) \d+", rf"\1 {shape.config.hidden_size}", train.read_text()))
     save_checkpoint(shape.build_whole(), folder)
 

@@ -17,6 +17,7 @@ from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
 from benchmarks.shapes import Shape, explicit_shape, read_shape
+from vita_demo.config import VitaConfig
 from vita_demo.model.vita import VitaModel
 
 SMALL = ("--layers", "1", "--width", "32", "--vocab", "211", "--runs", "2")
@@ -231,6 +232,18 @@ def test_loading_is_compared_on_one_checkpoint(monkeypatch: pytest.MonkeyPatch) 
         assert 2 * count <= way["weights_bytes"] < 2.1 * count
         assert way["peak_bytes"] > 0
         assert way["bytes_per_s"] == pytest.approx(way["weights_bytes"] / way["median"])
+
+
+@pytest.mark.parametrize("name", ["tiny", "0.5b"])
+def test_a_written_checkpoint_brings_the_settings_of_its_shape(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "save_checkpoint", lambda *_: None)
+    monkeypatch.setattr(Shape, "build_whole", lambda _: None)
+    shape = replace(small(), name=name)
+    load.write_checkpoint(shape, tmp_path / "checkpoint")
+    config = VitaConfig.from_pretrained(tmp_path / "checkpoint")
+    assert config.audio.output_size == config.text.hidden_size == shape.config.hidden_size
 
 
 def test_llama_cpp_gives_the_same_tokens_from_the_same_weights() -> None:
