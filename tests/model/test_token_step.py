@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from tests.model.test_encoders import randomize
 from tests.model.test_language_model import CONFIG
-from vita_demo.model import token_step
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.products import STRIPES, bind_product
 from vita_demo.model.token_step import TokenStep
@@ -49,9 +48,7 @@ def walk(model: LanguageModel, ids: list[int]) -> tuple[list[torch.Tensor], list
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("long", [4, 1024], ids=["long", "short"])
-def test_every_step_gives_the_modules_logits(shape: str, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_step, "_LONG", long)
+def test_every_step_gives_the_modules_logits(shape: str) -> None:
     ours, theirs = walk(make_model(SHAPES[shape]), [3, 96, 0, 41, 41])
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape

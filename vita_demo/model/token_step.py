@@ -17,8 +17,6 @@ from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel
 from vita_demo.model.products import Product, bind_linear, fastest_way
 
 _DTYPES = (torch.float32, torch.bfloat16)
-# From here on attention in one kernel is faster than in three operations.
-_LONG = 1024
 
 
 class Buffers:
@@ -58,12 +56,13 @@ class Buffers:
 
     def attend(self, keys: Tensor, values: Tensor) -> None:
         """Attend over [kv heads, T, head_dim]; the queries of one group stand as rows over their keys."""
-        if keys.shape[1] >= _LONG or keys.dtype != torch.float32:
-            attended = F.scaled_dot_product_attention(self.query[None], keys[None], values[None])
-            self.attended.copy_(attended[0])
-        else:
+        if keys.dtype == torch.float32:
+            # With so few rows two products and a softmax are faster than the one kernel, which is made for many.
             scores = torch.baddbmm(self._nothing, self.query, keys.mT, beta=0, alpha=self._scale)
             torch.bmm(scores.softmax(-1), values, out=self.attended)
+        else:
+            attended = F.scaled_dot_product_attention(self.query[None], keys[None], values[None])
+            self.attended.copy_(attended[0])
 
 
 @dataclass(frozen=True)
