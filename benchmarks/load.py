@@ -106,10 +106,16 @@ def write_checkpoint(shape: Shape, folder: Path) -> None:
 
 
 def load(program: str, folder: Path, shape: Shape) -> dict[str, float]:
-    """Load in a fresh process; return what it measured."""
+    """Load in a fresh process; return what it measured.
+
+    Raises:
+        click.ClickException: when that process fails.
+    """
     dtype = str(shape.dtype).removeprefix("torch.")
     command = [sys.executable, "-c", program, str(folder), str(shape.device), dtype]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise click.ClickException(f"the process that loads ended with exit code {done.returncode}; it says why above")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -246,6 +246,11 @@ def test_a_written_checkpoint_brings_the_settings_of_its_shape(
     assert config.audio.output_size == config.text.hidden_size == shape.config.hidden_size
 
 
+def test_a_process_that_fails_to_load_is_told(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="ended with exit code 3"):
+        load.load("raise SystemExit(3)", tmp_path, small())
+
+
 def test_llama_cpp_gives_the_same_tokens_from_the_same_weights() -> None:
     pytest.importorskip("xllamacpp", reason="there is no wheel for this platform")
     shape = (*SMALL, "--width", "128", "--intermediate", "256", "--vocab", "224", "--threads", "1")
