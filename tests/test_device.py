@@ -30,7 +30,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cpu_takes_what_is_quick_and_fits(
     parameters: int, declared: str, faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vita_demo.model.products.bfloat16_is_faster", lambda: faster)
+    monkeypatch.setattr(device, "bfloat16_is_faster", lambda: faster)
     assert resolve_dtype("auto", declared, CPU, parameters) == expected
 
 

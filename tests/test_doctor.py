@@ -257,7 +257,7 @@ def test_memory_that_does_not_do_is_told(
 ) -> None:
     # A machine with much memory that is no faster in 16 bits takes float32, even when other programs hold most of it.
     monkeypatch.setattr("vita_demo.device.physical_memory_bytes", lambda: 100_000_000_000)
-    monkeypatch.setattr("vita_demo.model.products.bfloat16_is_faster", lambda: False)
+    monkeypatch.setattr("vita_demo.device.bfloat16_is_faster", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = VitaConfig.from_pretrained(resource("configs", "vita15"))
     table = MemoryTable.of(8_322_947_232, config, (device(free_bytes),))

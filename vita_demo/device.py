@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from vita_demo.errors import GenerationError, InputError
+from vita_demo.model.products import bfloat16_is_faster
 
 # In float32. A smaller model is quick in any precision, and answers alike on every machine in this one.
 _LARGE_BYTES = 1 << 30
@@ -55,13 +56,7 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
     if 4 * parameters > physical_memory_bytes() / 2:
         return torch.bfloat16
     large = declared == "bfloat16" and 4 * parameters > _LARGE_BYTES
-    return torch.bfloat16 if large and _bfloat16_is_faster() else torch.float32
-
-
-def _bfloat16_is_faster() -> bool:
-    from vita_demo.model.products import bfloat16_is_faster
-
-    return bfloat16_is_faster()
+    return torch.bfloat16 if large and bfloat16_is_faster() else torch.float32
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:

@@ -196,6 +196,7 @@ def _school(work: Path, rank: int) -> None:
 def _advance(work: Path, rank: int) -> None:
     """Go on with what is harder: crowds, questions that ask for a close look, other wordings."""
     pupil = _fresh_pupil(work)
+    # Who asks the eyes is kept there only.
     pupil.load_state_dict(torch.load(work / "eyes.pt"))
     pupil.model.load_state_dict(torch.load(work / "school.pt"))
     _attend(work, rank, pupil, ADVANCED, "advanced.pt")

@@ -46,7 +46,7 @@ def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None =
     """
     if weight.dtype == torch.bfloat16 and bypass_is_faster():
         # The loop has no addend: with one, torch takes a way that is ten times slower.
-        row = torch.empty_like(out)
+        row = out if addend is None else torch.empty_like(out)
         return lambda alpha=1.0: _settle(torch.mv(weight, x, out=row), alpha, addend, out)
     rows, columns = weight.shape
     beta, addend = (0, out) if addend is None else (1, addend)
