@@ -65,10 +65,10 @@ def summarize(values: Sequence[float]) -> dict[str, float]:
 
 
 class Notices(logging.Handler):
-    """Collects the package's warnings while something runs, such as that it fell back to a slower way."""
+    """Collects what the package says while something runs: which way was the fastest, or that one failed."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -77,11 +77,16 @@ class Notices(logging.Handler):
             self.texts.append(record.getMessage())
 
     def __enter__(self) -> "Notices":
-        logging.getLogger("vita_demo").addHandler(self)
+        logger = logging.getLogger("vita_demo")
+        self._level_before = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("vita_demo").removeHandler(self)
+        logger = logging.getLogger("vita_demo")
+        logger.removeHandler(self)
+        logger.setLevel(self._level_before)
 
 
 def host(**more: Any) -> dict[str, Any]:

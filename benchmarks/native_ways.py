@@ -37,6 +37,12 @@ def graph(subject: Subject) -> Way:
     return _way(subject.model)
 
 
+def operations(subject: Subject) -> Way:
+    """Captured steps of torch's operations alone, without this package's kernels."""
+    _require_cuda(subject)
+    return _way(subject.model, kernels=False)
+
+
 def compiled(subject: Subject) -> Way:
     """Steps that torch's compiler fused, and that were captured then."""
     _require_cuda(subject)
@@ -131,6 +137,7 @@ def _even(seconds: float, tokens: int) -> Decoded:
 WAYS: Mapping[str, Maker] = {
     "native eager": eager,
     "native graph": graph,
+    "native operations": operations,
     "native compiled": compiled,
     "native int8": partial(quantized, quantize="int8"),
     "native int4": partial(quantized, quantize="int4"),

@@ -34,6 +34,16 @@ class Run:
         return json.loads(self.out)
 
 
+def pytest_configure() -> None:
+    """Let Triton interpret its kernels where there is no GPU; it looks when it is imported."""
+    import os
+
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests away from the user's cache and from the network."""

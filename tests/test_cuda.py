@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.model.test_bucket_step import only
 from tests.model.test_language_model import CONFIG
 from tests.model.test_token_step import make_model
 from vita_demo.generation.loop import AHEAD, generate_ahead, generate_tokens
@@ -83,9 +84,23 @@ def plain_ids(model: LanguageModel, turns: list[tuple[Tensor, int]], options: Ge
 def test_a_graph_gives_the_very_logits_of_its_operations(dtype: torch.dtype, positions: int) -> None:
     model, ids = on_gpu(dtype), [3, 96, 1016, 0, 41, 41, 7]
     prompt = make_prompt(model, positions)
-    captured = forced_logits(make_decoder(model), prompt, ids)
+    captured = forced_logits(make_decoder(model, kernels=False), prompt, ids)
     assert model.prepared_s["capture"] > 0
     assert torch.equal(captured, forced_logits(make_decoder(model, captured=False), prompt, ids))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("positions", [3, 509])
+def test_kernels_give_the_logits_of_the_operations(
+    dtype: torch.dtype, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="needs Triton")
+    only("Triton kernels", monkeypatch)
+    model, ids = on_gpu(dtype), [3, 96, 1016, 0, 41, 41, 7]
+    prompt = make_prompt(model, positions)
+    ours = forced_logits(make_decoder(model), prompt, ids)
+    operations = forced_logits(make_decoder(model, captured=False), prompt, ids)
+    assert torch.allclose(ours.float(), operations.float(), atol=1e-3 if dtype == torch.float32 else 0.1)
 
 
 def test_steps_give_the_modules_logits_on_both_sides_of_a_bucket() -> None:
@@ -191,8 +206,10 @@ def test_bfloat16_argmaxes_are_transformers_but_for_near_ties(capsys: pytest.Cap
     assert not bool((differ & ~near).any())
 
 
-def test_a_compiled_graph_gives_the_logits_of_the_operations() -> None:
+@pytest.mark.parametrize("name", ["torch's compiler", "torch's compiler beside Triton kernels"])
+def test_a_compiled_graph_gives_the_logits_of_the_operations(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="torch's compiler needs Triton on a GPU")
+    only(name, monkeypatch)
     model, ids = on_gpu(), [3, 96, 1016, 0]
     prompt = make_prompt(model, 509)
     compiled = forced_logits(make_decoder(model, compiled=True), prompt, ids)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vita_demo.errors import GenerationError
-from vita_demo.model import bucket_step
+from vita_demo.model import step_ways
 from vita_demo.model.vita import VitaModel
 
 
@@ -16,7 +16,7 @@ def model(tiny7_pipeline) -> VitaModel:
 @pytest.fixture
 def preparing(model: VitaModel, monkeypatch: pytest.MonkeyPatch) -> VitaModel:
     """The model with decoders that are worth keeping, without a compiler's minute."""
-    monkeypatch.setattr(bucket_step, "fused", lambda function: function)
+    monkeypatch.setattr(step_ways, "fused", lambda function: function)
     monkeypatch.setattr(model, "compiled", True)
     monkeypatch.setattr(model, "_spare", [])
     return model

@@ -11,9 +11,9 @@ from tests.model.test_quantized import make_layer
 from tests.model.test_token_step import make_model
 from vita_demo.config import VitaConfig
 from vita_demo.model import quantized_int4, quantized_int8
+from vita_demo.model.kernels import FEW_ROWS, quantized_kernels
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantized import FORMATS, quantize_in_place, replace_linears
-from vita_demo.model.quantized_kernels import FEW_ROWS, kernels
 from vita_demo.resources import resource
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -41,11 +41,11 @@ def test_products_are_those_of_the_widened_weight(
 @pytest.mark.parametrize("module", [quantized_int8, quantized_int4])
 @torch.inference_mode()
 def test_without_triton_the_weights_are_widened(module, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kernels() is not None, "Triton comes with torch for CUDA"
+    assert quantized_kernels() is not None, "Triton comes with torch for CUDA"
     layer = make_layer(module.__name__[-4:], torch.randn(112, 192)).to(CUDA)
     x = torch.randn(1, 192, device=CUDA)
     with_kernels = layer(x)
-    monkeypatch.setattr(module, "kernels", lambda: None)
+    monkeypatch.setattr(module, "quantized_kernels", lambda: None)
     assert torch.allclose(layer(x), with_kernels, rtol=1e-2, atol=1e-1)
 
 

@@ -7,24 +7,25 @@ The step itself runs on any device; its graphs have not run on a GPU yet.
 
 import logging
 import time
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel, rotate
-from vita_demo.model.single_query import choose_attention
-from vita_demo.model.upcast import Linear
+from vita_demo.model.cuda_graph import Call
+from vita_demo.model.language_model import KVCache, LanguageModel
+from vita_demo.model.probing import best_s
+from vita_demo.model.step_ways import StepWay, faster_ways, plain_way
 
 logger = logging.getLogger("vita_demo.model")
 
 FIRST_BUCKET = 512
-# Of the largest logit: what kernels that are chosen anew may differ by.
+# Of the largest logit: what kernels that are chosen anew, and other ways to take a step, may differ by.
 _TOLERANCE = 0.1
-Call = Callable[[], object]
 
 
 def bucket_of(positions: int) -> int:
@@ -33,13 +34,14 @@ def bucket_of(positions: int) -> int:
 
 
 class BucketStep:
-    """Reads one token after those in the cache.
+    """Reads one token after those in the cache, in the fastest of the ways that this machine offers.
 
     Args:
         model: on any device.
         cache: the generation's; it may be truncated between steps.
         capture: turns a call into one that replays it; None runs each step operation by operation.
         compiled: let torch's compiler fuse the operations, which takes seconds at the first step.
+        kernels: try the package's own kernels where steps are captured.
     """
 
     def __init__(
@@ -47,18 +49,17 @@ class BucketStep:
         model: LanguageModel,
         cache: KVCache,
         capture: Callable[[Call], Call] | None = None,
+        *,
         compiled: bool = False,
+        kernels: bool = True,
     ) -> None:
         self._model, self._cache, self._capture = model, cache, capture
-        config, keys = model.config, cache.keys
+        keys = cache.keys
         self._token, self._position = torch.zeros(2, 1, dtype=torch.long, device=keys.device)
-        self._logits = keys.new_empty(1, config.vocab_size)
-        self._layers = [*zip(model.layers, cache.keys[:, 0], cache.values[:, 0], strict=True)]
-        heads = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        self._make_attend = choose_attention(*heads, device=keys.device, dtype=keys.dtype)
-        self._compiled = compiled
-        self._project: Callable[..., Tensor] = fused(project) if compiled else project
-        self._finish: Callable[..., Tensor] = fused(finish) if compiled else finish
+        self._logits = keys.new_empty(1, model.config.vocab_size)
+        self._layers: list[Any] = [*zip(model.layers, cache.keys[:, 0], cache.values[:, 0], strict=True)]
+        self._plain = plain_way(model.config)
+        self._faster = faster_ways(model, kernels=kernels and capture is not None, compiled=compiled)
         self._calls: dict[int, Call] = {}
         # What is masked is read too, and nothing times infinity is no number.
         for tensor in (cache.keys, cache.values):
@@ -81,106 +82,84 @@ class BucketStep:
             self._calls[bucket] = self._begin(bucket)
         return self._logits
 
-    def _run(self, bucket: int) -> None:
-        """Read the token into its position, both on the device."""
-        model, position = self._model, self._position
-        rotary = tuple(table.index_select(0, position) for table in (self._cache.cos, self._cache.sin))  # [1, head_dim]
-        attend = self._make_attend(position, bucket)
-        x = F.embedding(self._token, model.embed_tokens.weight)  # [1, D]
+    def _run(self, way: StepWay, bucket: int) -> None:
+        """Read the token into its position, both on the device; a step may be taken again and again."""
+        attend = way.make_attend(self._cache, self._position, bucket)
+        x = F.embedding(self._token, self._model.embed_tokens.weight)  # [1, D]
         for layer, keys, values in self._layers:
-            query = self._project(layer, x, rotary, position, (keys, values))
-            x = self._finish(layer, x, attend(query, keys, values))
-        self._logits.copy_(model.lm_head(model.norm(x)))
+            x = way.finish(layer, x, attend(way.project(layer, x), keys, values))
+        self._logits.copy_(way.predict(self._model, x))
 
     def _begin(self, bucket: int) -> Call:
-        """Take the first step in a bucket, which loads and compiles what it needs; return what takes the others."""
-        start = time.perf_counter()
-        try:
-            self._run(bucket)
-        except (RuntimeError, OSError, ImportError) as error:
-            if not self._compiled:
-                raise
-            _tell("compiled", error)
-            self._compiled = False
-            self._project, self._finish = project, finish
-            # What the failed step wrote, this one writes again.
-            self._run(bucket)
-        if self._compiled:
-            self._model.prepared_s["compile"] += time.perf_counter() - start
-        return self._record(partial(self._run, bucket))
+        """Take the first step in a bucket in every way that is left, and return what takes the others: the fastest."""
+        plain = partial(self._run, self._plain, bucket)
+        plain()
+        expected = self._logits.clone()
+        calls = {self._plain: self._record_plain(plain, expected)}
+        for way in self._faster:
+            with _or_told(f"use {way.name}"):
+                calls[way] = self._prepare(way, bucket, expected)
+        chosen = self._fastest(calls) if len(calls) > 1 else self._plain
+        self._faster = [way for way in self._faster if way is chosen]
+        self._logits.copy_(expected)
+        return calls[chosen]
 
-    def _record(self, call: Call) -> Call:
+    def _prepare(self, way: StepWay, bucket: int, expected: Tensor) -> Call:
+        call = partial(self._run, way, bucket)
+        with self._timed("compile"):
+            self._check(call, expected)
+        return call if self._capture is None else self._record(call, expected)
+
+    def _record_plain(self, call: Call, expected: Tensor) -> Call:
+        if self._capture is not None:
+            with _or_told("be captured as a CUDA graph"):
+                return self._record(call, expected)
+            self._capture = None
+        return call
+
+    def _record(self, call: Call, expected: Tensor) -> Call:
         if self._capture is None:
             return call
-        start = time.perf_counter()
-        try:
-            return self._checked(self._capture(call))
-        except RuntimeError as error:
-            _tell("captured as a CUDA graph", error)
-            self._capture = None
-            return call
-        finally:
-            self._model.prepared_s["capture"] += time.perf_counter() - start
-
-    def _checked(self, replay: Call) -> Call:
-        """Take the last step once more, and return what took it if that gave its logits."""
-        expected = self._logits.clone()
-        self._logits.zero_()
-        replay()
-        deviation, largest = (self._logits - expected).abs().max(), expected.abs().max()
-        if not deviation <= _TOLERANCE * largest:
-            self._logits.copy_(expected)
-            raise RuntimeError("a replay gives other logits")
+        with self._timed("capture"):
+            replay = self._capture(call)
+            self._check(replay, expected)
         return replay
 
+    def _check(self, call: Call, expected: Tensor) -> None:
+        """Take the last step once more, and see whether that gives the same logits."""
+        self._logits.zero_()
+        call()
+        deviation, largest = (self._logits - expected).abs().max(), expected.abs().max()
+        if not deviation <= _TOLERANCE * largest:
+            raise RuntimeError("it gives other logits")
 
-def _tell(what: str, error: Exception) -> None:
-    # The compiler's errors name it in the first line and say what happened in the second.
-    reason = " ".join(str(error).replace("raised:\n", "raised ").split("\n", 1)[0].split())
-    logger.warning("the decode step cannot be %s (%s): it runs slower, with the same tokens", what, reason)
+    def _fastest(self, calls: Mapping[StepWay, Call]) -> StepWay:
+        with self._timed("capture"):
+            times_s = {way: best_s(partial(self._finish, call)) for way, call in calls.items()}
+        found = (f"{seconds * 1e3:.3f} ms with {way.name}" for way, seconds in times_s.items())
+        logger.info("a decode step takes %s", ", ".join(found))
+        return min(times_s, key=times_s.__getitem__)
 
+    def _finish(self, call: Call) -> None:
+        """Take a step and wait for its logits, which reading one of them does."""
+        call()
+        self._logits[0, 0].item()
 
-@cache
-def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` with its operations fused by torch's compiler, which works when it is first called.
-
-    All layers share what is made of it, and calling it costs nothing within a graph.  Products with one row become
-    plain loops over the weights, which read them faster than the libraries for products do.
-    """
-    # A cache's capacity is a size that changes, for which nothing should be compiled again.
-    options: dict[str, Any] = {"coordinate_descent_tuning": True}
-    return torch.compile(function, fullgraph=True, dynamic=True, options=options)
-
-
-def project(
-    layer: DecoderLayer, x: Tensor, rotary: tuple[Tensor, Tensor], position: Tensor, rows: tuple[Tensor, Tensor]
-) -> Tensor:
-    """Begin a layer for x [1, D] at ``position`` [1].
-
-    Key and value are written to ``rows``, each [kv heads, capacity, head_dim]; cosine and sine are [1, head_dim].
-
-    Returns:
-        The query [heads, head_dim].
-    """
-    attention = layer.self_attn
-    heads, kv_heads, head_dim = attention.heads, attention.kv_heads, attention.head_dim
-    qkv = attention.qkv_proj(layer.input_layernorm(x)).view(-1, head_dim)  # [heads + 2·kv, head_dim]
-    query, key = torch.split(rotate(qkv[:-kv_heads], *rotary), [heads, kv_heads])
-    rows[0].index_copy_(1, position, key[:, None])
-    rows[1].index_copy_(1, position, qkv[-kv_heads:, None])
-    return query
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._model.prepared_s[name] += time.perf_counter() - start
 
 
-def finish(layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
-    """End a layer for x [1, D] and what its heads attended to [1, heads · head_dim]; return the new x."""
-    x = _plus(x, layer.self_attn.o_proj, attended)
-    gate, up = layer.mlp.gate_up_proj(layer.post_attention_layernorm(x)).chunk(2, dim=-1)  # each [1, intermediate]
-    return _plus(x, layer.mlp.down_proj, F.silu(gate) * up)
-
-
-def _plus(x: Tensor, linear: nn.Module, y: Tensor) -> Tensor:
-    """Return ``x + linear(y)``; where the product can add by itself, in the place of ``x``."""
-    if type(linear) is Linear and not torch.compiler.is_compiling():
-        return torch.addmm(x, y, linear.weight.t(), out=x)
-    total: Tensor = x + linear(y)
-    return total
+@contextmanager
+def _or_told(what: str) -> Iterator[None]:
+    """Go on where compiling or capturing fails: there is always the plain way."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - compilers raise what they like
+        # The compiler's errors name it in the first line and say what happened in the second.
+        reason = " ".join(str(error).replace("raised:\n", "raised ").split("\n", 1)[0].split())
+        logger.warning("the decode step cannot %s (%s): it runs slower, with the same tokens", what, reason)

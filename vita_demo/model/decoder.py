@@ -18,13 +18,20 @@ class Decoder:
         cache: keys and values, which may hold earlier positions.
         captured: replay steps as CUDA graphs, where there is a GPU.
         compiled: let torch's compiler fuse the steps.
+        kernels: try the package's own kernels where steps are captured.
 
     Attributes:
         runs_ahead: steps are launched without waiting for them, so ``launch`` serves before their tokens are known.
     """
 
     def __init__(
-        self, language_model: LanguageModel, cache: KVCache, *, captured: bool = True, compiled: bool = False
+        self,
+        language_model: LanguageModel,
+        cache: KVCache,
+        *,
+        captured: bool = True,
+        compiled: bool = False,
+        kernels: bool = True,
     ) -> None:
         self.language_model = language_model
         self.cache = cache
@@ -34,7 +41,9 @@ class Decoder:
         with torch.inference_mode():
             if self.runs_ahead or compiled:
                 capture = make_capture(cache.keys.device) if self.runs_ahead and captured else None
-                self._token_step = self._bucket_step = BucketStep(language_model, cache, capture, compiled)
+                self._token_step = self._bucket_step = BucketStep(
+                    language_model, cache, capture, compiled=compiled, kernels=kernels
+                )
             elif TokenStep.serves(language_model):
                 self._token_step = TokenStep(language_model, cache)
 

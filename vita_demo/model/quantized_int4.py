@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vita_demo.model.quantized_kernels import FEW_ROWS, kernels
+from vita_demo.model.kernels import FEW_ROWS, quantized_kernels
 from vita_demo.model.quantized_linear import QuantizedLinear
 
 _MIDDLE, _LARGEST = 8, 15
@@ -79,7 +79,7 @@ class Int4Linear(QuantizedLinear):
             operands = x.bfloat16().contiguous(), self.packed, self.group, self.scales
             on_cpu: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(*operands)  # noqa: SLF001
             return on_cpu
-        compiled = kernels() if len(x) <= FEW_ROWS else None
+        compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
         if compiled is None:
             return None
         product: Tensor = compiled.multiply_int4(x, self.packed, self.scales)

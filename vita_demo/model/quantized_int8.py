@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vita_demo.model.quantized_kernels import FEW_ROWS, kernels
+from vita_demo.model.kernels import FEW_ROWS, quantized_kernels
 from vita_demo.model.quantized_linear import QuantizedLinear
 
 _LARGEST = 127
@@ -48,7 +48,7 @@ class Int8Linear(QuantizedLinear):
             if len(x) >= _FEW_ROWS_ON_CPU:
                 return None
             return torch._weight_int8pack_mm(x.bfloat16().contiguous(), self.packed, self.scales)  # noqa: SLF001
-        compiled = kernels() if len(x) <= FEW_ROWS else None
+        compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
         if compiled is None:
             return None
         product: Tensor = compiled.multiply_int8(x, self.packed, self.scales)
