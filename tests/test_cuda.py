@@ -30,8 +30,10 @@ WIDE = replace(CONFIG, vocab_size=1017, hidden_size=256, intermediate_size=704, 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SAMPLINGS = {
     "greedy": GenerationOptions(max_new_tokens=60),
+    "penalized": GenerationOptions(max_new_tokens=60, repetition_penalty=1.2, min_new_tokens=30,
+                                   bad_words_ids=((3,), (5, 9), (7, 1, 2))),
     "drawn": GenerationOptions(max_new_tokens=60, do_sample=True, seed=3, temperature=0.8, top_k=40, top_p=0.9),
-}
+}  # fmt: skip
 
 
 def on_gpu(dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -67,7 +69,7 @@ def plain_ids(model: LanguageModel, turns: list[tuple[Tensor, int]], options: Ge
     """Tokens of several turns on one cache, a step at a time, nothing captured and nothing ahead."""
     decoder, answers = make_decoder(model, captured=False), []
     for prompt, count in turns:
-        sampler, ids = make_sampler(options, frozenset(), DEVICE), []
+        sampler, ids = make_sampler(options, frozenset({2, 11}), DEVICE), []
         with torch.inference_mode():
             logits = decoder.prefill(prompt)
             for _ in range(count):
@@ -128,7 +130,7 @@ def test_running_ahead_gives_the_tokens_of_one_step_at_a_time(name: str, depth: 
     """At any depth, over a bucket's edge, and with a reader that dawdles."""
     model, options, draws = on_gpu(), SAMPLINGS[name], random.Random(depth)
     prompt = make_prompt(model, 490)
-    decoder, sampler = make_decoder(model), make_sampler(options, frozenset(), DEVICE)
+    decoder, sampler = make_decoder(model), make_sampler(options, frozenset({2, 11}), DEVICE)
     ids = []
     for token in generate_ahead(decoder, prompt, sampler, 60, Readback(depth, PinnedSlot)):
         ids.append(token.token_id)
@@ -143,7 +145,7 @@ def test_a_second_turn_after_a_stop_at_every_position() -> None:
         decoder.cache.truncate(0)
         answers = []
         for prompt, count in zip(prompts, (stop, 12), strict=True):
-            tokens = generate_tokens(decoder, prompt, make_sampler(options, frozenset(), DEVICE), options)
+            tokens = generate_tokens(decoder, prompt, make_sampler(options, frozenset({2, 11}), DEVICE), options)
             answers.append([next(tokens).token_id for _ in range(count)])
             tokens.close()
         assert answers == plain_ids(model, list(zip(prompts, (stop, 12), strict=True)), options)
@@ -152,7 +154,7 @@ def test_a_second_turn_after_a_stop_at_every_position() -> None:
 @pytest.mark.parametrize("name", SAMPLINGS)
 def test_nothing_synchronizes_between_two_tokens(name: str) -> None:
     model, options = on_gpu(torch.bfloat16), SAMPLINGS[name]
-    decoder, sampler = make_decoder(model), make_sampler(options, frozenset(), DEVICE)
+    decoder, sampler = make_decoder(model), make_sampler(options, frozenset({2, 11}), DEVICE)
     tokens = generate_ahead(decoder, make_prompt(model, 30), sampler, 20, Readback(AHEAD, PinnedSlot))
     for _ in range(3):
         next(tokens)

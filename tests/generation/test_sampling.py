@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from transformers.generation.logits_process import NoBadWordsLogitsProcessor
 
+from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.sampling import BadWords, make_sampler
 
 CPU = torch.device("cpu")
 EMPTY = torch.empty(1, 0, dtype=torch.long)
@@ -77,3 +79,22 @@ def test_bad_words_and_early_stops_are_held_off() -> None:
     sampler = make_sampler(GenerationOptions(min_new_tokens=2), frozenset({best}), CPU)
     assert int(sampler(logits(), EMPTY)) != best
     assert int(sampler(logits(), torch.tensor([[1, 2]]))) == best
+
+
+def test_bad_words_are_those_of_transformers() -> None:
+    """Over random answers of few tokens, so that beginnings of words are common; a stop token alone may come."""
+    words, generator = ((3,), (0,), (1, 2), (2, 2, 1), (1, 0), (0, 1, 2, 3)), torch.Generator().manual_seed(0)
+    ours, theirs = BadWords(words, frozenset({0}), CPU), NoBadWordsLogitsProcessor([list(w) for w in words], [0])
+    forbidden = set()
+    for length in [*range(8)] * 12:
+        answer = torch.randint(4, (1, length), generator=generator)
+        found, expected = ours(answer, logits(length)), theirs(answer, logits(length))
+        assert torch.equal(found, expected)
+        forbidden |= set(found.isinf().nonzero()[:, 1].tolist())
+    assert forbidden == {0, 1, 2, 3}
+
+
+def test_bad_words_that_are_no_tokens_are_refused() -> None:
+    sampler = make_sampler(GenerationOptions(bad_words_ids=((7, 50),)), frozenset(), CPU)
+    with pytest.raises(ConfigError, match="bad_words_ids hold 50, and the vocabulary ends at 49"):
+        sampler(logits(), EMPTY)

@@ -6,11 +6,12 @@ needs it.  Sampling is no part of a captured step: it is launched behind it, and
 every option may run ahead and none needs a graph of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
 
 Sampler = Callable[[Tensor, Tensor], Tensor]
@@ -61,10 +62,42 @@ def make_processors(options: GenerationOptions, stop_ids: frozenset[int], device
     if options.repetition_penalty != 1:
         processors.append(lp.RepetitionPenaltyLogitsProcessor(options.repetition_penalty))
     if options.bad_words_ids:
-        processors.append(lp.NoBadWordsLogitsProcessor([list(ids) for ids in options.bad_words_ids], eos_token_id=ends))
+        processors.append(BadWords(options.bad_words_ids, stop_ids, device))
     if options.min_new_tokens:
         processors.append(lp.MinNewTokensLengthLogitsProcessor(0, options.min_new_tokens, ends, device=str(device)))
     return processors + (_warpers(options) if options.do_sample else [])
+
+
+class BadWords:
+    """transformers' ``NoBadWordsLogitsProcessor``, for which a GPU waits at each token, as it uploads its ids anew.
+
+    Args:
+        words: token ids that must not follow one another; a stop token alone is allowed, as there.
+        stop_ids: the stop tokens.
+        device: where the logits are.
+    """
+
+    def __init__(self, words: Sequence[Sequence[int]], stop_ids: frozenset[int], device: torch.device) -> None:
+        single = [word[0] for word in words if len(word) == 1 and word[0] not in stop_ids]
+        self._single = torch.tensor(single, dtype=torch.long, device=device)
+        self._longer = [(torch.tensor(word[:-1], device=device), word[-1]) for word in words if len(word) > 1]
+        self._largest = max(token_id for word in words for token_id in word)
+
+    def __call__(self, answer: Tensor, logits: Tensor) -> Tensor:
+        """Forbid what would end a bad word after the answer so far [1, n]; changes logits [1, vocab_size].
+
+        Raises:
+            ConfigError: when a bad word has an id that is no token.
+        """
+        if self._largest >= logits.shape[1]:
+            raise ConfigError(f"bad_words_ids hold {self._largest}, and the vocabulary ends at {logits.shape[1] - 1}")
+        logits.index_fill_(1, self._single, float("-inf"))
+        for beginning, last in self._longer:
+            # Not before the answer is as long as the whole word, as there.
+            if answer.shape[1] > len(beginning):
+                begun = (answer[0, -len(beginning) :] == beginning).all()  # scalar
+                logits[0, last].masked_fill_(begun, float("-inf"))
+        return logits
 
 
 def _warpers(options: GenerationOptions) -> list[Processor]:
