@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from tests.model.test_encoders import randomize
 from tests.model.test_language_model import CONFIG
+from vita_demo.model import products
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.products import STRIPES, bind_product
 from vita_demo.model.token_step import TokenStep
@@ -84,10 +85,14 @@ def test_the_decoder_takes_the_step_where_it_serves(
     assert calls == [7] * flat
 
 
-# Whole stripes, stripes and a rest, a vocabulary that no stripe divides, and too small for any.
-@pytest.mark.parametrize(("rows", "columns"), [(2048, 128), (1376, 256), (3001, 112), (1024, 300), (97, 48)])
+# Whole stripes, stripes and a rest, a vocabulary that no stripe divides, small ones, too small, too few rows.
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(2048, 128), (1376, 256), (3001, 112), (1024, 300), (384, 192), (1297, 192), (97, 48), (64, 8192)],
+)
 @torch.inference_mode()
-def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int) -> None:
+def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_small_stripes_are_faster", lambda _: True)
     weight, x, bias = torch.randn(rows, columns), torch.randn(columns), torch.randn(rows)
     out = torch.full((rows,), float("nan"))
     bind_product(weight, x, out)()
@@ -101,11 +106,25 @@ def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int) -
     assert torch.allclose(out, 0.5 * F.linear(x, weight), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("rows", "small_are_faster", "stripes"), [(2048, False, STRIPES), (768, True, 2), (768, False, 0)]
+)
 @torch.inference_mode()
-def test_large_products_go_in_stripes_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_go_in_stripes_without_a_copy(
+    rows: int, small_are_faster: bool, stripes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
+    monkeypatch.setattr(products, "_small_stripes_are_faster", lambda _: small_are_faster)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "baddbmm", lambda _addend, _x, weight, **_: seen.append(weight))
-    weight = torch.randn(2048, 128)
-    bind_product(weight, torch.randn(128), torch.empty(2048))()
-    assert seen[0].shape[0] == STRIPES
-    assert seen[0].data_ptr() == weight.data_ptr()
+    weight = torch.randn(rows, 128)
+    bind_product(weight, torch.randn(128), torch.empty(rows))()
+    assert [len(found) for found in seen] == [stripes] * bool(stripes)
+    assert all(found.data_ptr() == weight.data_ptr() for found in seen)
+
+
+def test_whether_small_stripes_are_faster_is_measured_once() -> None:
+    products._small_stripes_are_faster.cache_clear()
+    assert products._small_stripes_are_faster(2) in (True, False)
+    assert products._small_stripes_are_faster(2) in (True, False)
+    assert products._small_stripes_are_faster.cache_info().misses == 1

@@ -22,8 +22,8 @@ Product = Callable[..., object]
 STRIPES = 8
 # Stripes of a height that is no multiple of the kernels' own would round some rows differently.
 _ROWS = 16
-# Below, waking the other threads takes longer than they save.
-_WORTH_STRIPES = 1 << 18
+# Values of a matrix: from here on stripes are faster everywhere, between the two on some processors, below on none.
+_WORTH_STRIPES, _MAYBE_WORTH_STRIPES = 1 << 18, 1 << 16
 
 
 def bind_linear(linear: nn.Linear | QuantizedLinear, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
@@ -53,21 +53,48 @@ def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None =
     if weight.dtype != torch.float32:
         # With fewer bits only the product of matrices runs on all threads.
         return partial(torch.addmm, addend[None], x[None], weight.t(), beta=beta, out=out[None])
-    striped = rows - rows % (STRIPES * _ROWS)
-    if not striped or rows * columns < _WORTH_STRIPES:
+    stripes = _count_stripes(rows, columns)
+    if not stripes:
         return partial(torch.addmv, addend, weight, x, beta=beta, out=out)
-    product = partial(
-        torch.baddbmm,
-        addend[:striped].view(STRIPES, 1, -1),  # [stripes, 1, N / stripes]
-        x.expand(STRIPES, 1, columns),  # [stripes, 1, K]
-        weight[:striped].view(STRIPES, -1, columns).mT,  # [stripes, K, N / stripes]
-        beta=beta,
-        out=out[:striped].view(STRIPES, 1, -1),  # [stripes, 1, N / stripes]
-    )
+    striped = rows - rows % (stripes * _ROWS)
+    product = _bind_stripes(weight[:striped], x, out[:striped], addend[:striped], beta, stripes)
     if striped == rows:
         return product
     rest = partial(torch.addmv, addend[striped:], weight[striped:], x, beta=beta, out=out[striped:])
     return lambda alpha=1.0: (product(alpha=alpha), rest(alpha=alpha))
+
+
+def _bind_stripes(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor, beta: int, stripes: int) -> Product:
+    return partial(
+        torch.baddbmm,
+        addend.view(stripes, 1, -1),  # [stripes, 1, N / stripes]
+        x.expand(stripes, 1, -1),  # [stripes, 1, K]
+        weight.view(stripes, -1, len(x)).mT,  # [stripes, K, N / stripes]
+        beta=beta,
+        out=out.view(stripes, 1, -1),  # [stripes, 1, N / stripes]
+    )
+
+
+def _count_stripes(rows: int, columns: int) -> int:
+    """Return into how many stripes a matrix is cut; 0 where it is not."""
+    if rows * columns >= _WORTH_STRIPES:
+        return STRIPES if rows >= STRIPES * _ROWS else 0
+    if rows * columns < _MAYBE_WORTH_STRIPES:
+        return 0
+    # A thread has one stripe; a rest by itself would take half as long as a small matrix.
+    threads = min(torch.get_num_threads(), STRIPES)
+    fits = rows % (threads * _ROWS) == 0 or rows * columns >= 2 * _MAYBE_WORTH_STRIPES
+    return threads if fits and threads > 1 and _small_stripes_are_faster(threads) else 0
+
+
+@cache
+def _small_stripes_are_faster(stripes: int) -> bool:
+    """Measure once, in some milliseconds, with matrices that are no longer in a core's own cache."""
+    weights, x, out = torch.ones(12, 512, 128), torch.ones(128), torch.empty(512)
+    whole = [partial(torch.addmv, out, weight, x, beta=0, out=out) for weight in weights]
+    striped = [_bind_stripes(weight, x, out, out, 0, stripes) for weight in weights]
+    times = [best_s(lambda: [product() for product in products]) for products in (whole, striped)]  # noqa: B023
+    return times[1] < times[0]
 
 
 def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> None:
