@@ -59,9 +59,8 @@ class VisionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, P, D] to [N, P, D]."""
-        x = x + self.attn(self.norm1(x)) * self.ls1
-        x = x + self.mlp(self.norm2(x)) * self.ls2
-        return x
+        x = torch.addcmul(x, self.attn(self.norm1(x)), self.ls1)
+        return torch.addcmul(x, self.mlp(self.norm2(x)), self.ls2)
 
 
 class VisionEmbeddings(nn.Module):
