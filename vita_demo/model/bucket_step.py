@@ -108,16 +108,16 @@ class BucketStep:
         call = partial(self._run, way, bucket)
         with self._timed("compile"):
             self._check(call, expected)
-        return call if self._capture is None else self._record(call, expected)
+        return self._record(call, expected)
 
     def _record_plain(self, call: Call, expected: Tensor) -> Call:
-        if self._capture is not None:
-            with _or_told("be captured as a CUDA graph"):
-                return self._record(call, expected)
-            self._capture = None
+        with _or_told("be captured as a CUDA graph"):
+            return self._record(call, expected)
+        self._capture = None
         return call
 
     def _record(self, call: Call, expected: Tensor) -> Call:
+        """Return a replay of ``call`` that gives the same, or ``call`` itself where nothing is captured."""
         if self._capture is None:
             return call
         with self._timed("capture"):
