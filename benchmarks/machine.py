@@ -22,7 +22,8 @@ class Machine:
     Attributes:
         copy_bytes_per_s: copying within its memory, bytes read and written together.
         read_bytes_per_s: summing float32 values, which only reads.
-        matmul_flop_per_s: multiplying square matrices of random numbers in the dtype of the model.
+        matmul_flop_per_s: multiplying square matrices of random numbers in the dtype of the model; on a CPU in float32
+            where that is faster, as products may be computed there so too.
     """
 
     copy_bytes_per_s: float
@@ -36,8 +37,9 @@ class Machine:
         copied = copy_bandwidth_bytes_per_s(device, size)
         values = torch.ones(size // 4, device=device)
         read = size / best_s(values.sum, device)
-        a, b = torch.randn(2, side, side, device=device, dtype=dtype)
-        return cls(copied, read, 2 * side**3 / best_s(lambda: a @ b, device))
+        dtypes = {dtype, torch.float32} if device.type == "cpu" else {dtype}
+        multiplied_s = min(_multiply_s(side, device, dtype) for dtype in dtypes)
+        return cls(copied, read, 2 * side**3 / multiplied_s)
 
     def to_dict(self) -> dict[str, float]:
         """Return what the JSON line says of the machine."""
@@ -46,6 +48,11 @@ class Machine:
     def __str__(self) -> str:
         gigabytes = f"copies {self.copy_bytes_per_s / 1e9:.4g} GB/s and reads {self.read_bytes_per_s / 1e9:.4g}"
         return f"{gigabytes}, multiplies {self.matmul_flop_per_s / 1e12:.3g} TFLOP/s"
+
+
+def _multiply_s(side: int, device: torch.device, dtype: torch.dtype) -> float:
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    return best_s(lambda: a @ b, device)
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:
