@@ -25,6 +25,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import FinishReason, StopSignal
 from vita_demo.metrics import RunRecorder, RunStats
 from vita_demo.model.checkpoint import Checkpoint, Progress
+from vita_demo.model.kernel_warm_up import kernels_compiled_beside
 from vita_demo.model.quantized import check_format
 from vita_demo.model.vita import VitaModel
 from vita_demo.model_path import EMBEDDED
@@ -166,7 +167,9 @@ class Pipeline:
             f"loading in {precision} on {where} needs more than there is: choose --dtype bfloat16, --quantize int8 "
             "or another --device"
         ):
-            weights = checkpoint.load(where, precision, progress, quantize)
+            text = checkpoint.config.text
+            with kernels_compiled_beside(text, where, precision, quantize):
+                weights = checkpoint.load(where, precision, progress, quantize)
         synchronizer(where)()
         loaded = time.perf_counter()
         if compiled and where.type == "cuda":

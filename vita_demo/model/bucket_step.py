@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vita_demo.model.cuda_graph import Call
 from vita_demo.model.language_model import KVCache, LanguageModel
 from vita_demo.model.probing import best_s
-from vita_demo.model.step_ways import StepWay, faster_ways, plain_way
+from vita_demo.model.step_ways import StepWay, faster_ways, plain_way, read_token
 
 logger = logging.getLogger("vita_demo.model")
 
@@ -57,7 +55,6 @@ class BucketStep:
         keys = cache.keys
         self._token, self._position = torch.zeros(2, 1, dtype=torch.long, device=keys.device)
         self._logits = keys.new_empty(1, model.config.vocab_size)
-        self._layers: list[Any] = [*zip(model.layers, cache.keys[:, 0], cache.values[:, 0], strict=True)]
         self._plain = plain_way(model.config)
         self._faster = faster_ways(model, kernels=kernels and capture is not None, compiled=compiled)
         self._calls: dict[int, Call] = {}
@@ -83,15 +80,13 @@ class BucketStep:
         return self._logits
 
     def _run(self, way: StepWay, bucket: int) -> None:
-        """Read the token into its position, both on the device; a step may be taken again and again."""
-        attend = way.make_attend(self._cache, self._position, bucket)
-        x = F.embedding(self._token, self._model.embed_tokens.weight)  # [1, D]
-        for layer, keys, values in self._layers:
-            x = way.finish(layer, x, attend(way.project(layer, x), keys, values))
-        self._logits.copy_(way.predict(self._model, x))
+        self._logits.copy_(read_token(way, self._model, self._cache, self._token, self._position, bucket))
 
     def _begin(self, bucket: int) -> Call:
-        """Take the first step in a bucket in every way that is left, and return what takes the others: the fastest."""
+        """Take the first step in a bucket in every way that is left, and return what takes the others: the fastest.
+
+        The same step may be taken again and again: it always writes to the same place.
+        """
         plain = partial(self._run, self._plain, bucket)
         plain()
         expected = self._logits.clone()

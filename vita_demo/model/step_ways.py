@@ -45,6 +45,17 @@ class StepWay:
     predict: Callable[[LanguageModel, Tensor], Tensor]
 
 
+def read_token(
+    way: StepWay, model: LanguageModel, cache: KVCache, token_id: Tensor, position: Tensor, bucket: int
+) -> Tensor:
+    """Read one token [1] into its position [1], both on the device; return the next one's logits [1, vocab_size]."""
+    attend = way.make_attend(cache, position, bucket)
+    x = F.embedding(token_id, model.embed_tokens.weight)  # [1, D]
+    for layer, keys, values in zip(model.layers, cache.keys[:, 0], cache.values[:, 0], strict=True):
+        x = way.finish(layer, x, attend(way.project(layer, x), keys, values))  # type: ignore[arg-type]
+    return way.predict(model, x)
+
+
 def plain_way(config: TextConfig) -> StepWay:
     """Make the way of torch's operations, which works everywhere and which the others are compared with."""
     return StepWay(
