@@ -17,7 +17,7 @@ from vita_demo.config import VitaConfig
 from vita_demo.doctor.memory import MemoryTable, count_parameters
 from vita_demo.errors import CheckpointError, ConfigError, InputError
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.model import language_model, quantized_int8, quantized_linear
+from vita_demo.model import language_model, quantized_linear
 from vita_demo.model.checkpoint import Checkpoint, save_checkpoint
 from vita_demo.model.quantized import FORMATS, count_values, quantize_in_place, weights_bytes
 from vita_demo.model.quantized_int8 import Int8Linear
@@ -96,7 +96,7 @@ def test_products_are_those_of_the_widened_weight(
 
 @torch.inference_mode()
 def test_many_rows_in_float32_are_multiplied_in_float32(weight: torch.Tensor) -> None:
-    layer, x = make_layer("int8", weight), torch.randn(quantized_int8._FEW_ROWS_ON_CPU, 192)
+    layer, x = make_layer("int8", weight), torch.randn(quantized_linear.FEW_ROWS_ON_CPU, 192)
     expected = F.linear(x, layer.widen(slice(None), torch.float32))
     assert torch.allclose(layer(x), expected, atol=1e-4)
 

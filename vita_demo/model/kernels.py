@@ -1,10 +1,13 @@
-"""The Triton kernels, where there is Triton."""
+"""Kernels that are compiled on the machine: Triton's for GPUs, and Numba's for CPUs."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
 import torch
+
+from vita_demo.model.probing import best_s
 
 logger = logging.getLogger("vita_demo.model.kernels")
 
@@ -37,3 +40,20 @@ def step_kernels(device: torch.device, head_dim: int) -> ModuleType | None:
     runs = device.type == "cuda" or knobs.runtime.interpret
     # Blocks have sizes of powers of two, and a matrix product at least so many columns.
     return step_triton if runs and head_dim >= 16 and head_dim & (head_dim - 1) == 0 else None
+
+
+def numba_kernels(own: Callable[[ModuleType], object], torchs: Callable[[], object]) -> ModuleType | None:
+    """Import the CPU's kernels for quantized weights, if they are faster than torch's; else return None.
+
+    Args:
+        own: takes the module and multiplies with it.
+        torchs: multiplies the same with torch.
+    """
+    try:
+        from vita_demo.model import quantized_numba
+
+        own(quantized_numba)
+    except Exception as error:  # noqa: BLE001 - whatever a compiler lacks, torch has a product too
+        logger.info("torch multiplies quantized weights, as Numba cannot (%s)", error)
+        return None
+    return quantized_numba if best_s(lambda: own(quantized_numba)) < best_s(torchs) else None

@@ -1,16 +1,19 @@
 """Weights in 4 bits: value = (q - 8) · scale + middle with 0 ≤ q ≤ 15, a scale and a middle for each group of columns.
 
 A byte holds a value of the row's first half in its low bits, and the one as far into the second half in its high
-bits.  On the CPU torch's product wants an order of its own, which depends on the processor.
+bits.  On the CPU torch's product wants an order of its own, which depends on the processor; this package's wants the
+scales of one row side by side.
 """
 
+from functools import cache
+from types import ModuleType
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vita_demo.model.kernels import FEW_ROWS, quantized_kernels
-from vita_demo.model.quantized_linear import QuantizedLinear
+from vita_demo.model.kernels import FEW_ROWS, numba_kernels, quantized_kernels
+from vita_demo.model.quantized_linear import FEW_ROWS_ON_CPU, QuantizedLinear
 
 _MIDDLE, _LARGEST = 8, 15
 GROUPS = (128, 64, 32)
@@ -23,12 +26,14 @@ class Int4Linear(QuantizedLinear):
 
     Attributes:
         packed: uint8 [N, K / 2].
-        scales: bfloat16 [K / group, N, 2], scale and middle.
+        scales: bfloat16 [K / group, N, 2], scale and middle; [2, N, K / group] for this package's product on the CPU.
     """
 
     name: ClassVar[str] = "int4"
     rows_multiple: ClassVar[int] = 16
     columns_multiple: ClassVar[int] = 2 * GROUPS[-1]
+    # Whether the scales of one row stand side by side.
+    _by_rows = False
 
     @property
     def group(self) -> int:
@@ -53,16 +58,19 @@ class Int4Linear(QuantizedLinear):
         self.packed[rows] = first | second << 4
 
     def settle(self) -> None:
-        """Lay the integers out as torch's product on the CPU wants them."""
+        """Lay the integers or the scales out as the faster product on the CPU wants them."""
         if self.packed.device.type != "cpu":
             return
-        for block in torch.split(self.packed, _CPU_ROWS * 16):
-            integers = torch.cat([block & _LARGEST, block >> 4], dim=1)  # [R, K]
-            block.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers.int(), 1))  # noqa: SLF001
+        if self.large and faster_kernels() is not None:
+            self.scales = nn.Parameter(self.scales.permute(2, 1, 0).contiguous(), requires_grad=False)
+            self._by_rows = True
+        else:
+            pack_for_torch(self.packed)
 
     def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows [R, K] as numbers, unless they are laid out for the CPU."""
-        packed, scales = self.packed[rows], self.scales[:, rows].to(dtype).transpose(0, 1)  # [R, K / group, 2]
+        scales = self.scales[:, rows].permute(1, 2, 0) if self._by_rows else self.scales[:, rows].transpose(0, 1)
+        packed, scales = self.packed[rows], scales.to(dtype)  # [R, K / group, 2]
         out = torch.empty(len(packed), self.in_features, dtype=dtype, device=packed.device)  # [R, K]
         grouped = out.view(len(packed), 2, -1, self.group)  # [R, halves, groups, group]
         scale, middle = scales.view(len(packed), 2, -1, 2, 1).unbind(3)  # each [R, halves, groups, 1]
@@ -74,13 +82,45 @@ class Int4Linear(QuantizedLinear):
         return out
 
     def multiply(self, x: Tensor) -> Tensor | None:
-        """Multiply [M, K] to [M, N], on the CPU in bfloat16, which alone has a fast product there."""
+        """Multiply [M, K] to [M, N]; on the CPU torch's product takes any number of rows."""
         if x.device.type == "cpu":
-            operands = x.bfloat16().contiguous(), self.packed, self.group, self.scales
-            on_cpu: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(*operands)  # noqa: SLF001
-            return on_cpu
+            return self._multiply_on_cpu(x)
         compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
         if compiled is None:
             return None
         product: Tensor = compiled.multiply_int4(x, self.packed, self.scales)
         return product
+
+    def _multiply_on_cpu(self, x: Tensor) -> Tensor | None:
+        own = faster_kernels() if self._by_rows else None
+        if own is None:
+            return multiply_with_torch(x, self.packed, self.scales)
+        if len(x) >= FEW_ROWS_ON_CPU:
+            return None
+        product: Tensor = own.multiply_int4(x, self.packed, self.scales)
+        return product
+
+
+def pack_for_torch(packed: Tensor) -> None:
+    """Reorder uint8 [N, K / 2] in place as torch's product on the CPU wants it."""
+    for block in torch.split(packed, _CPU_ROWS * 16):
+        integers = torch.cat([block & _LARGEST, block >> 4], dim=1)  # [R, K]
+        block.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers.int(), 1))  # noqa: SLF001
+
+
+def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """Multiply [M, K] on the CPU in bfloat16, in which alone torch has a fast product, to [M, N]."""
+    group = x.shape[1] // len(scales)
+    product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16().contiguous(), packed, group, scales)  # noqa: SLF001
+    return product
+
+
+@cache
+def faster_kernels() -> ModuleType | None:
+    """Measure once whether this package's product is faster than torch's on this processor."""
+    x, packed = torch.ones(1, 1024), torch.ones(4096, 512, dtype=torch.uint8)
+    scales = torch.ones(8, 4096, 2, dtype=torch.bfloat16)
+    by_rows = scales.permute(2, 1, 0).contiguous()
+    return numba_kernels(
+        lambda own: own.multiply_int4(x, packed, by_rows), lambda: multiply_with_torch(x, packed, scales)
+    )

@@ -1,16 +1,16 @@
 """Weights in 8 bits: value = q · scale with -127 ≤ q ≤ 127 and one scale for each row."""
 
+from functools import cache
+from types import ModuleType
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from vita_demo.model.kernels import FEW_ROWS, quantized_kernels
-from vita_demo.model.quantized_linear import QuantizedLinear
+from vita_demo.model.kernels import FEW_ROWS, numba_kernels, quantized_kernels
+from vita_demo.model.quantized_linear import FEW_ROWS_ON_CPU, QuantizedLinear
 
 _LARGEST = 127
-# On the CPU torch's product multiplies each row by itself; from here on matrices of numbers are faster.
-_FEW_ROWS_ON_CPU = 32
 
 
 class Int8Linear(QuantizedLinear):
@@ -43,13 +43,30 @@ class Int8Linear(QuantizedLinear):
         return torch.mul(self.packed[rows], self.scales[rows, None].to(dtype))
 
     def multiply(self, x: Tensor) -> Tensor | None:
-        """Multiply a few rows [M, K] to [M, N], on the CPU in bfloat16, which alone has a fast product there."""
+        """Multiply a few rows [M, K] to [M, N]."""
         if x.device.type == "cpu":
-            if len(x) >= _FEW_ROWS_ON_CPU:
-                return None
-            return torch._weight_int8pack_mm(x.bfloat16().contiguous(), self.packed, self.scales)  # noqa: SLF001
+            return None if len(x) >= FEW_ROWS_ON_CPU else self._multiply_on_cpu(x)
         compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
         if compiled is None:
             return None
         product: Tensor = compiled.multiply_int8(x, self.packed, self.scales)
         return product
+
+    def _multiply_on_cpu(self, x: Tensor) -> Tensor:
+        own = faster_kernels() if self.large else None
+        if own is None:
+            return multiply_with_torch(x, self.packed, self.scales)
+        product: Tensor = own.multiply_int8(x, self.packed, self.scales)
+        return product
+
+
+def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """Multiply on the CPU in bfloat16, in which alone torch has a fast product."""
+    return torch._weight_int8pack_mm(x.bfloat16().contiguous(), packed, scales)  # noqa: SLF001
+
+
+@cache
+def faster_kernels() -> ModuleType | None:
+    """Measure once whether this package's product is faster than torch's on this processor."""
+    operands = torch.ones(1, 1024), torch.ones(4096, 1024, dtype=torch.int8), torch.ones(4096, dtype=torch.bfloat16)
+    return numba_kernels(lambda own: own.multiply_int8(*operands), lambda: multiply_with_torch(*operands))

@@ -18,6 +18,10 @@ from vita_demo.model.upcast import float32_is_faster
 _CPU_BLOCK, _CUDA_BLOCK = 1 << 19, 1 << 24
 # Values that are quantized at once, in float32.
 _FILL_BLOCK = 1 << 20
+# On the CPU products multiply each row by itself; from here on matrices of numbers are faster.
+FEW_ROWS_ON_CPU = 32
+# Of a matrix with fewer values starting a product takes as long as the product.
+_LARGE = 1 << 19
 
 
 class QuantizedLinear(nn.Module, ABC):
@@ -52,6 +56,11 @@ class QuantizedLinear(nn.Module, ABC):
     def like(cls, linear: nn.Linear) -> Self:
         """Make an unfilled layer in the place of ``linear``, with its bias."""
         return cls(linear.out_features, linear.in_features, linear.bias, linear.weight.device)
+
+    @property
+    def large(self) -> bool:
+        """Whether the time of a product is that of reading the weight."""
+        return self.out_features * self.in_features >= _LARGE
 
     @abstractmethod
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:

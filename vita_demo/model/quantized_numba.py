@@ -1,0 +1,145 @@
+"""Products of a few rows with quantized weights on a CPU, compiled by Numba, which comes with librosa.
+
+Reading the weight is what takes the time, so few instructions may be spent on a byte of it.  Of 8 bits they are
+conversions and multiplications in float32.  Of 4 bits they are 16-bit integers, of which processors multiply and add
+two at once: the row of x is rounded to 14 bits, group by group, which is finer than bfloat16.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from torch import Tensor
+
+# Others may generate in other threads, for which not every way to start threads is made.
+numba.config.THREADING_LAYER = "threadsafe"
+
+_LANES = 16
+# A sum of two products with 4 bits and of all of a group stays far within 32 bits.
+_LARGEST = np.float32(8191)
+_FLOAT, _ZERO, _TINY = np.float32, np.float32(0), np.finfo(np.float32).tiny
+
+
+def multiply_int8(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """Multiply [M, K] with int8 [N, K] and a bfloat16 scale for each row [N] to float32 [M, N]."""
+    return _multiply(_int8, x, packed, scales)
+
+
+def multiply_int4(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """Multiply [M, K] with uint8 [N, K / 2] and bfloat16 scales and middles [2, N, K / group]; see ``Int4Linear``.
+
+    Returns:
+        float32 [M, N].
+    """
+    return _multiply(_int4, x, packed, scales)
+
+
+def _multiply(kernel: Any, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    out = torch.empty(len(x), len(packed))
+    kernel(x.float().contiguous().numpy(), packed.numpy(), scales.view(torch.uint16).numpy(), out.numpy())
+    return out
+
+
+@intrinsic
+def _from_bfloat16(_, bits):
+    def generate(_context, builder, _signature, arguments):
+        wide = builder.zext(arguments[0], ir.IntType(32))
+        return builder.bitcast(builder.shl(wide, wide.type(16)), ir.FloatType())
+
+    return types.float32(bits), generate
+
+
+@intrinsic
+def _dot_nibbles(_, numbers, packed, low_at, high_at, at, count):
+    """Multiply ``count`` bytes' low and high bits with int16 numbers from two places; return both sums."""
+    signature = types.UniTuple(types.int32, 2)(numbers, packed, low_at, high_at, at, count)
+    bytes_, shorts = ir.VectorType(ir.IntType(8), _LANES), ir.VectorType(ir.IntType(16), _LANES)
+    wide, sums = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.IntType(32), _LANES // 2)
+
+    def load(builder, pointer, index, vector):
+        loaded = builder.load(builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer()))
+        loaded.align = 1
+        return loaded
+
+    def multiply_and_add_pairs(builder, x, y):
+        # In this form the compiler finds the one instruction that processors have for it.
+        products = builder.mul(builder.sext(x, wide), builder.sext(y, wide))
+        evens, odds = (ir.Constant(sums, [*range(first, _LANES, 2)]) for first in (0, 1))
+        return builder.add(*(builder.shuffle_vector(products, products, pick) for pick in (evens, odds)))
+
+    def generate(context, builder, signature, arguments):
+        pointers = [context.make_array(kind)(context, builder, value).data
+                    for kind, value in zip(signature.args[:2], arguments[:2], strict=True)]  # fmt: skip
+        low_at, high_at, at, count = arguments[2:]
+        totals = [cgutils.alloca_once_value(builder, sums([0] * (_LANES // 2))) for _ in range(2)]
+        with cgutils.for_range(builder, builder.udiv(count, count.type(_LANES))) as loop:
+            step = builder.mul(loop.index, count.type(_LANES))
+            pairs = load(builder, pointers[1], builder.add(at, step), bytes_)
+            low = builder.and_(pairs, bytes_([15] * _LANES))
+            high = builder.lshr(pairs, bytes_([4] * _LANES))
+            for total, start, bits in zip(totals, (low_at, high_at), (low, high), strict=True):
+                x = load(builder, pointers[0], builder.add(start, step), shorts)
+                more = multiply_and_add_pairs(builder, x, builder.zext(bits, shorts))
+                builder.store(builder.add(builder.load(total), more), total)
+        kind = ir.FunctionType(ir.IntType(32), [sums])
+        add_up = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.add.v{_LANES // 2}i32")
+        found = [builder.call(add_up, [builder.load(total)]) for total in totals]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return signature, generate
+
+
+@njit(parallel=True, fastmath=True, nogil=True, cache=True)
+def _int8(x, packed, scales, out):
+    for m in range(len(x)):
+        for n in prange(len(packed)):
+            total = _ZERO
+            for k in range(packed.shape[1]):
+                total += x[m, k] * _FLOAT(packed[n, k])
+            out[m, n] = total * _from_bfloat16(scales[n])
+
+
+@njit(parallel=True, fastmath=True, nogil=True, cache=True)
+def _int4(x, packed, scales, out):
+    half, groups = packed.shape[1], scales.shape[2] // 2
+    group = half // groups
+    for m in range(len(x)):
+        numbers, eights, steps, sums = _round(x[m], 2 * groups)
+        for n in prange(len(packed)):
+            total = _ZERO
+            for g in range(groups):
+                other, at = groups + g, g * group
+                low, high = _dot_nibbles(numbers, packed, at, half + at, n * half + at, group)
+                total += _FLOAT(low - eights[g]) * (steps[g] * _from_bfloat16(scales[0, n, g]))
+                total += _FLOAT(high - eights[other]) * (steps[other] * _from_bfloat16(scales[0, n, other]))
+            for g in range(2 * groups):
+                total += sums[g] * _from_bfloat16(scales[1, n, g])
+            out[m, n] = total
+
+
+@njit(nogil=True, cache=True)
+def _round(row, groups):
+    """Round each group of a row [K] to 14 bits.
+
+    Returns:
+        int16 [K], and for each group 8 times the sum of these, what one of them stands for, and the sum of the row.
+    """
+    size = len(row) // groups
+    numbers, eights = np.empty(len(row), np.int16), np.empty(groups, np.int32)
+    steps, sums = np.empty(groups, _FLOAT), np.empty(groups, _FLOAT)
+    for g in range(groups):
+        largest, total, integers = _ZERO, _ZERO, 0
+        for k in range(g * size, (g + 1) * size):
+            largest, total = max(largest, abs(row[k])), total + row[k]
+        step = max(largest / _LARGEST, _TINY)
+        for k in range(g * size, (g + 1) * size):
+            numbers[k] = np.int16(np.rint(row[k] / step))
+            integers += numbers[k]
+        eights[g], steps[g], sums[g] = 8 * integers, step, total
+    return numbers, eights, steps, sums
