@@ -38,6 +38,11 @@ class Int8Linear(QuantizedLinear):
         self.scales[rows] = scales
         self.packed[rows] = (values / scales.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
 
+    def settle(self) -> None:
+        """Choose the CPU's product now: compiling it would make the first answer wait."""
+        if self.packed.device.type == "cpu" and self.large:
+            faster_kernels()
+
     def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows [R, K] as numbers."""
         return torch.mul(self.packed[rows], self.scales[rows, None].to(dtype))
