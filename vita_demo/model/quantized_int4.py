@@ -117,9 +117,9 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
 
 @cache
 def faster_kernels() -> ModuleType | None:
-    """Measure once whether this package's product is faster than torch's on this processor."""
-    x, packed = torch.ones(1, 1024), torch.ones(4096, 512, dtype=torch.uint8)
-    scales = torch.ones(8, 4096, 2, dtype=torch.bfloat16)
+    """Measure once, on more than its caches hold, whether this package's product is faster than torch's here."""
+    x, packed = torch.ones(1, 1024), torch.ones(16384, 512, dtype=torch.uint8)
+    scales = torch.ones(8, 16384, 2, dtype=torch.bfloat16)
     by_rows = scales.permute(2, 1, 0).contiguous()
     return numba_kernels(
         lambda own: own.multiply_int4(x, packed, by_rows), lambda: multiply_with_torch(x, packed, scales)

@@ -72,6 +72,6 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
 
 @cache
 def faster_kernels() -> ModuleType | None:
-    """Measure once whether this package's product is faster than torch's on this processor."""
-    operands = torch.ones(1, 1024), torch.ones(4096, 1024, dtype=torch.int8), torch.ones(4096, dtype=torch.bfloat16)
+    """Measure once, on more than its caches hold, whether this package's product is faster than torch's here."""
+    operands = torch.ones(1, 1024), torch.ones(16384, 1024, dtype=torch.int8), torch.ones(16384, dtype=torch.bfloat16)
     return numba_kernels(lambda own: own.multiply_int8(*operands), lambda: multiply_with_torch(*operands))
