@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.model.test_step_triton import WIDE
+from tests.model.test_step_triton import SMALL
 from vita_demo.config import TextConfig
 from vita_demo.model import kernel_warm_up
 from vita_demo.model.kernel_warm_up import compile_kernels, kernels_compiled_beside
@@ -62,7 +62,7 @@ def take_a_step(config: TextConfig, dtype: torch.dtype, quantize: str | None) ->
 @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
 @pytest.mark.parametrize(
     "config",
-    [WIDE, replace(WIDE, vocab_size=1008, intermediate_size=704, num_key_value_heads=1, num_hidden_layers=1)],
+    [SMALL, replace(SMALL, vocab_size=1008, intermediate_size=704, num_key_value_heads=1, num_hidden_layers=1)],
 )
 def test_all_kernels_of_a_step_are_compiled_beforehand(
     config: TextConfig, quantize: str | None, seen: set[tuple]
@@ -79,6 +79,6 @@ def test_only_for_a_gpu_is_anything_compiled(monkeypatch: pytest.MonkeyPatch) ->
     calls: list[torch.device] = []
     monkeypatch.setattr(kernel_warm_up, "compile_kernels", lambda _config, device, *_: calls.append(device))
     for device in (CPU, torch.device("cuda", 0)):
-        with kernels_compiled_beside(WIDE, device, torch.bfloat16, None):
+        with kernels_compiled_beside(SMALL, device, torch.bfloat16, None):
             pass
     assert calls == [torch.device("cuda", 0)]

@@ -19,7 +19,7 @@ from vita_demo.model.quantized import quantize_in_place
 
 pytest.importorskip("triton", reason="needs Triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-WIDE = replace(CONFIG, hidden_size=192, intermediate_size=320, num_hidden_layers=2, num_attention_heads=6)
+SMALL = replace(CONFIG, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
 DTYPES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
 
@@ -40,7 +40,7 @@ def deviation(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 16), (5, 48), (130, 1024), (7, 2500)])
+@pytest.mark.parametrize("shape", [(1, 16), (5, 48), (7, 2500)])
 @torch.inference_mode()
 def test_a_product_takes_norm_and_addend_along(kernels, shape: tuple[int, int], dtype: torch.dtype) -> None:
     n, k = shape
@@ -62,15 +62,15 @@ def test_a_product_takes_the_gate_along(kernels) -> None:
 
 # Triton's interpreter multiplies matrices in bfloat16 wrongly.
 @pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if torch.cuda.is_available() or dtype != torch.bfloat16])
-@pytest.mark.parametrize("position", [0, 1, 63, 64, 65, 300])
-@pytest.mark.parametrize("stretches", [1, 4])
+@pytest.mark.parametrize(("position", "stretches"), [(0, 4), (1, 4), (64, 1), (65, 4), (300, 2)])
 @torch.inference_mode()
 def test_attention_appends_and_reads_what_is_filled_only(
     kernels, position: int, stretches: int, dtype: torch.dtype
 ) -> None:
     heads, kv_heads, head_dim, capacity = 6, 2, 32, 310
     qkv = draw(heads + 2 * kv_heads, head_dim, dtype=dtype)
-    cos, sin = (table.to(DEVICE, dtype) for table in rotary_table(WIDE, capacity, torch.device("cpu")))
+    tables = rotary_table(replace(SMALL, hidden_size=128), capacity, torch.device("cpu"))
+    cos, sin = (table.to(DEVICE, dtype) for table in tables)
     keys, values = draw(2, kv_heads, capacity, head_dim, seed=1, dtype=dtype)
     keys[:, position:], values[:, position:] = float("nan"), float("inf")
     expected_keys, expected_values = keys.clone(), values.clone()
@@ -89,7 +89,7 @@ def test_attention_appends_and_reads_what_is_filled_only(
         assert torch.allclose(cache.float(), other.float(), atol=DTYPES[dtype], equal_nan=True)
 
 
-def take_steps(model: LanguageModel, positions: int, ids: list[int] = IDS) -> tuple[list[Tensor], list[Tensor]]:
+def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
     ours, theirs = filled_cache(model, positions), filled_cache(model, positions)
     step = BucketStep(model, ours, Tape())
     found = [step(torch.tensor([i])).clone() for i in ids]
@@ -98,12 +98,12 @@ def take_steps(model: LanguageModel, positions: int, ids: list[int] = IDS) -> tu
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there are graphs, tests/test_cuda.py takes them")
-@pytest.mark.parametrize("shape", [WIDE, replace(WIDE, num_key_value_heads=1, tie_word_embeddings=True)])
+@pytest.mark.parametrize("shape", [SMALL, replace(SMALL, num_key_value_heads=1, tie_word_embeddings=True)])
 @torch.inference_mode()
 def test_steps_of_kernels_give_the_modules_logits(monkeypatch: pytest.MonkeyPatch, shape) -> None:
     monkeypatch.setattr(bucket_step, "FIRST_BUCKET", 16)
     only("Triton kernels", monkeypatch)
-    assert close(*take_steps(make_model(shape), 13))
+    assert close(*take_steps(make_model(shape), 14, IDS[:4]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there are graphs, tests/test_cuda.py takes them")
@@ -111,9 +111,9 @@ def test_steps_of_kernels_give_the_modules_logits(monkeypatch: pytest.MonkeyPatc
 @torch.inference_mode()
 def test_steps_of_kernels_take_quantized_layers(monkeypatch: pytest.MonkeyPatch, quantize: str) -> None:
     only("Triton kernels", monkeypatch)
-    model = make_model(replace(WIDE, vocab_size=96))
+    model = make_model(replace(SMALL, vocab_size=96))
     quantize_in_place(model, quantize)
-    assert close(*take_steps(model, 9, [token_id % 96 for token_id in IDS]), 0.02)
+    assert close(*take_steps(model, 9, [3, 95, 0]), 0.02)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there are graphs, tests/test_cuda.py takes them")
@@ -121,9 +121,9 @@ def test_steps_of_kernels_take_quantized_layers(monkeypatch: pytest.MonkeyPatch,
 def test_the_fastest_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     times = cycle([0.003, 0.002])
     monkeypatch.setattr(bucket_step, "best_s", lambda _: next(times))
-    model, tape = make_model(WIDE), Tape()
-    step = BucketStep(model, filled_cache(model, 509), tape)
-    for token_id in IDS:
+    model, tape = make_model(SMALL), Tape()
+    step = BucketStep(model, filled_cache(model, 510), tape)
+    for token_id in IDS[:4]:
         step(torch.tensor([token_id]))
     assert [way.name for way in step._faster] == ["Triton kernels"]
 
