@@ -50,6 +50,18 @@ def test_products_are_those_of_the_widened_weight(
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("spread", [lambda x: x, lambda x: x**5, lambda x: torch.where(x.abs() > 2.9, 100 * x, x)])
+@torch.inference_mode()
+def test_rounding_the_row_errs_less_than_bfloat16(spread) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer, x = make_layer("int4", torch.randn(64, 3584, generator=generator)), torch.randn(1, 3584, generator=generator)
+    wide, x = layer.widen(slice(None), torch.float64), spread(x)
+    layer.settle()
+    expected, through_bfloat16 = x.double() @ wide.t(), x.bfloat16().double() @ wide.t()
+    assert 2 * (layer.product(x) - expected).norm() < (through_bfloat16 - expected).norm()
+
+
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("quantize", FORMATS)
 def test_every_step_gives_the_modules_logits(quantize: str) -> None:
     model = make_model(WIDE)
