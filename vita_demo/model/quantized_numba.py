@@ -1,8 +1,8 @@
 """Products of a few rows with quantized weights on a CPU, compiled by Numba, which comes with librosa.
 
-Reading the weight is what should take the time, so few instructions may be spent on a byte of it.  8 bits are converted
-and multiplied in float32.  4 bits become 16-bit integers, of which processors multiply and add two at once: x is rounded
-to 14 bits, each group by itself, which errs several times less than bfloat16, also where a few values tower.
+Reading the weight should be what takes the time, so few instructions may be spent on a byte of it.  8 bits are
+converted and multiplied in float32.  4 bits become 16-bit integers, of which processors multiply and add two at once:
+x is rounded to 14 bits, each group by itself, which errs several times less than bfloat16, also with outliers.
 """
 
 from typing import Any
