@@ -8,10 +8,10 @@ import torch
 from tests.model.test_step_triton import SMALL
 from vita_demo.config import TextConfig
 from vita_demo.model import kernel_warm_up
+from vita_demo.model.bucket_step import BucketStep
 from vita_demo.model.kernel_warm_up import compile_kernels, kernels_compiled_beside
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantized import quantize_in_place
-from vita_demo.model.step_ways import faster_ways, read_token
 
 pytest.importorskip("triton", reason="needs Triton")
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ class Kernel:
     @staticmethod
     def _kind(arg: object) -> object:
         if isinstance(arg, torch.Tensor):
-            return arg.dtype
+            return arg.dtype, arg.data_ptr() % 16 == 0
         # Of a size it is compiled for whether it is a multiple of 16.
         return arg % 16 == 0 if isinstance(arg, int) and arg >= 16 else arg
 
@@ -53,9 +53,8 @@ def take_a_step(config: TextConfig, dtype: torch.dtype, quantize: str | None) ->
     model = LanguageModel(config).to(dtype)
     if quantize is not None:
         quantize_in_place(model, quantize)
-    token, cache = torch.zeros(1, dtype=torch.long), model.allocate_cache(1024)
-    for way in faster_ways(model, kernels=True, compiled=False):
-        read_token(way, model, cache, token, token, 512)
+    step = BucketStep(model, model.allocate_cache(1024), lambda call: call)
+    step(torch.zeros(1, dtype=torch.long))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="looks at kernels that Triton would interpret")

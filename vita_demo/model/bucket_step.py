@@ -53,7 +53,8 @@ class BucketStep:
     ) -> None:
         self._model, self._cache, self._capture = model, cache, capture
         keys = cache.keys
-        self._token, self._position = torch.zeros(2, 1, dtype=torch.long, device=keys.device)
+        # Each by itself: kernels were compiled for addresses that are multiples of 16.
+        self._token, self._position = (torch.zeros(1, dtype=torch.long, device=keys.device) for _ in range(2))
         self._logits = keys.new_empty(1, model.config.vocab_size)
         self._plain = plain_way(model.config)
         self._faster = faster_ways(model, kernels=kernels and capture is not None, compiled=compiled)
