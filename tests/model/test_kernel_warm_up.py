@@ -43,7 +43,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> set[tuple]:
 
     found: set[tuple] = set()
     for module in (step_triton, quantized_triton):
-        for name in ("_multiply", "_attend", "_join", "_int8", "_int4"):
+        for name in ("_multiply", "_attend", "_combine", "_int8", "_int4"):
             monkeypatch.setattr(module, name, Kernel(found), raising=False)
     return found
 

@@ -62,10 +62,10 @@ def test_a_product_takes_the_gate_along(kernels) -> None:
 
 # Triton's interpreter multiplies matrices in bfloat16 wrongly.
 @pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if torch.cuda.is_available() or dtype != torch.bfloat16])
-@pytest.mark.parametrize(("position", "stretches"), [(0, 4), (1, 4), (64, 1), (65, 4), (300, 2)])
+@pytest.mark.parametrize(("position", "splits"), [(0, 4), (1, 4), (64, 1), (65, 4), (300, 2)])
 @torch.inference_mode()
 def test_attention_appends_and_reads_what_is_filled_only(
-    kernels, position: int, stretches: int, dtype: torch.dtype
+    kernels, position: int, splits: int, dtype: torch.dtype
 ) -> None:
     heads, kv_heads, head_dim, capacity = 6, 2, 32, 310
     qkv = draw(heads + 2 * kv_heads, head_dim, dtype=dtype)
@@ -83,7 +83,7 @@ def test_attention_appends_and_reads_what_is_filled_only(
         enable_gqa=True,
     )
     at = torch.tensor([position], device=DEVICE)
-    found = kernels.attend(qkv, (cos, sin), at, keys, values, stretches)
+    found = kernels.attend(qkv, (cos, sin), at, keys, values, splits)
     assert deviation(found, expected.reshape(1, -1)) < DTYPES[dtype]
     for cache, other in ((keys, expected_keys), (values, expected_values)):
         assert torch.allclose(cache.float(), other.float(), atol=DTYPES[dtype], equal_nan=True)
@@ -132,4 +132,4 @@ def test_kernels_are_for_heads_that_they_can_take() -> None:
     assert step_kernels(DEVICE, 128) is not None
     assert step_kernels(DEVICE, 48) is None
     assert step_kernels(DEVICE, 8) is None
-    assert step_ways.stretches_for(torch.device("cpu"), 3) == 2
+    assert step_ways.splits_for(torch.device("cpu"), 3) == 2

@@ -37,8 +37,8 @@ names = {"normed": "norm", "gated": None, "added": "addend"}
 for along in ([], ["normed", "added"], ["gated", "added"]):
     constants = plain | dict.fromkeys(along, True)
     compile_kernel(step_triton._multiply, **{k: v for k, v in constants.items() if k not in map(names.get, along)})
-compile_kernel(step_triton._attend, group=7, rows=16, head_dim=128, stretches=32, block=64)
-compile_kernel(step_triton._join, head_dim=128, stretches=32)
+compile_kernel(step_triton._attend, group=7, rows=16, head_dim=128, splits=32, block=64)
+compile_kernel(step_triton._combine, head_dim=128, splits=32)
 compile_kernel(quantized_triton._int8, {"weight": "*i8", "scales": "*bf16"}, rows=4, columns=1024)
 compile_kernel(quantized_triton._int4, {"weight": "*u8", "scales": "*bf16"}, rows=4, groups=8, group=128)
 """

@@ -2,7 +2,7 @@
 
 A step's time goes into reading the weights, each byte once, so everything else is done while that is waited for: a
 norm or the MLP's gate is applied to the row as it is read, bias and residual are added as a sum is written.  Attention
-turns query and key, appends key and value, and reads the filled part of the cache only, in stretches that are computed
+turns query and key, appends key and value, and reads the filled part of the cache only, in splits that are computed
 side by side and put together by a second kernel (flash-decoding, Dao et al. 2023).
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 _ROWS = 4
 _COLUMNS = 1024
-# A stretch's queries stand in the rows of a matrix product, which has at least so many.
+# A split's queries stand in the rows of a matrix product, which has at least so many.
 _GROUP = 16
 _BLOCK = 64
 
@@ -47,7 +47,7 @@ def multiply(
 
 
 def attend(
-    qkv: Tensor, rotary: tuple[Tensor, Tensor], position: Tensor, keys: Tensor, values: Tensor, stretches: int
+    qkv: Tensor, rotary: tuple[Tensor, Tensor], position: Tensor, keys: Tensor, values: Tensor, splits: int
 ) -> Tensor:
     """Append one token to the cache and attend from it to all up to itself.
 
@@ -57,7 +57,7 @@ def attend(
         position: its place [1], on the device.
         keys: [kv heads, capacity, head_dim].
         values: like ``keys``.
-        stretches: into how many the cache is cut; a power of two.
+        splits: into how many the cache is cut; a power of two.
 
     Returns:
         [1, heads · head_dim].
@@ -65,15 +65,15 @@ def attend(
     kv_heads, capacity, head_dim = keys.shape
     heads = len(qkv) - 2 * kv_heads
     group = heads // kv_heads
-    attended = qkv.new_empty(heads, stretches, head_dim, dtype=torch.float32)
-    peaks, sums = qkv.new_empty(2, heads, stretches, dtype=torch.float32)
+    attended = qkv.new_empty(heads, splits, head_dim, dtype=torch.float32)
+    peaks, sums = qkv.new_empty(2, heads, splits, dtype=torch.float32)
     out = qkv.new_empty(1, heads * head_dim)
     with torch.cuda.device_of(qkv):
-        _attend[kv_heads, stretches](
+        _attend[kv_heads, splits](
             qkv, *rotary, position, keys, values, attended, peaks, sums, capacity, head_dim**-0.5,
-            kv_heads, group, triton.next_power_of_2(max(group, _GROUP)), head_dim, stretches, _BLOCK,
+            kv_heads, group, triton.next_power_of_2(max(group, _GROUP)), head_dim, splits, _BLOCK,
         )  # fmt: skip
-        _join[heads,](attended, peaks, sums, out, head_dim, stretches)
+        _combine[heads,](attended, peaks, sums, out, head_dim, splits)
     return out
 
 
@@ -112,10 +112,10 @@ def _multiply(
 @triton.jit
 def _attend(
     qkv, cos, sin, position, keys, values, attended, peaks, sums, capacity, scale,
-    kv_heads, group: tl.constexpr, rows: tl.constexpr, head_dim: tl.constexpr, stretches: tl.constexpr,
+    kv_heads, group: tl.constexpr, rows: tl.constexpr, head_dim: tl.constexpr, splits: tl.constexpr,
     block: tl.constexpr,
 ):  # fmt: skip
-    kv, stretch = tl.program_id(0), tl.program_id(1)
+    kv, split = tl.program_id(0), tl.program_id(1)
     last = tl.load(position)
     d, row = tl.arange(0, head_dim), tl.arange(0, rows)
     cosine = tl.load(cos + last * head_dim + d).to(tl.float32)
@@ -125,11 +125,11 @@ def _attend(
     heads = (kv * group + row)[:, None] * head_dim
     query = _rotated(qkv + heads, d[None, :], cosine[None, :], sine[None, :], mine, head_dim).to(keys.dtype.element_ty)
 
-    # The first stretch begins with the new token itself, so that nobody reads what is only just written.
+    # The first split begins with the new token itself, so that nobody reads what is only just written.
     new = qkv + (kv_heads * group + kv) * head_dim
     key = _rotated(new, d, cosine, sine, d < head_dim, head_dim).to(keys.dtype.element_ty)
     value = tl.load(new + kv_heads * head_dim + d)
-    first = stretch == 0
+    first = split == 0
     lines = kv.to(tl.int64) * capacity * head_dim
     place = lines + last * head_dim + d
     tl.store(keys + place, key, mask=d < tl.where(first, head_dim, 0))
@@ -139,9 +139,9 @@ def _attend(
     weight = tl.where(first, 1.0, 0.0) + tl.zeros([rows], dtype=tl.float32)
     total = weight[:, None] * value.to(tl.float32)[None, :]
 
-    length = tl.cdiv(tl.cdiv(last, stretches), block) * block
-    end = tl.minimum((stretch + 1) * length, last)
-    for start in range(stretch * length, end, block):
+    length = tl.cdiv(tl.cdiv(last, splits), block) * block
+    end = tl.minimum((split + 1) * length, last)
+    for start in range(split * length, end, block):
         before = start + tl.arange(0, block)
         filled = before < end
         cells = lines + before[:, None] * head_dim + d[None, :]
@@ -155,7 +155,7 @@ def _attend(
         weight = weight * faded + tl.sum(shares, axis=1)
         peak = new_peak
 
-    out = (kv * group + row) * stretches + stretch
+    out = (kv * group + row) * splits + split
     tl.store(attended + out[:, None] * head_dim + d[None, :], total, mask=mine)
     tl.store(peaks + out, peak, mask=row < group)
     tl.store(sums + out, weight, mask=row < group)
@@ -169,10 +169,10 @@ def _rotated(x, d, cosine, sine, mask, head_dim: tl.constexpr):
 
 
 @triton.jit
-def _join(attended, peaks, sums, out, head_dim: tl.constexpr, stretches: tl.constexpr):
+def _combine(attended, peaks, sums, out, head_dim: tl.constexpr, splits: tl.constexpr):
     head, d = tl.program_id(0), tl.arange(0, head_dim)
-    stretch = head * stretches + tl.arange(0, stretches)
-    peak = tl.load(peaks + stretch)
+    split = head * splits + tl.arange(0, splits)
+    peak = tl.load(peaks + split)
     share = tl.exp(peak - tl.max(peak, axis=0))
-    total = tl.sum(tl.load(attended + stretch[:, None] * head_dim + d[None, :]) * share[:, None], axis=0)
-    tl.store(out + head * head_dim + d, total / tl.sum(tl.load(sums + stretch) * share, axis=0))
+    total = tl.sum(tl.load(attended + split[:, None] * head_dim + d[None, :]) * share[:, None], axis=0)
+    tl.store(out + head * head_dim + d, total / tl.sum(tl.load(sums + split) * share, axis=0))

@@ -78,7 +78,7 @@ def faster_ways(model: LanguageModel, *, kernels: bool, compiled: bool) -> list[
         fused_attend = partial(make_attend, heads, fused(append))
         ways.append(StepWay("torch's compiler", fused(project), fused_attend, fused(finish), fused(predict)))
     if found is not None:
-        ways.append(_kernel_way(found, stretches_for(device, model.config.num_key_value_heads)))
+        ways.append(_kernel_way(found, splits_for(device, model.config.num_key_value_heads)))
     if compiled and found is not None:
         name = f"{ways[0].name} beside {ways[1].name}"
         ways.append(replace(ways[0], name=name, make_attend=ways[1].make_attend))
@@ -145,13 +145,13 @@ def _plus(x: Tensor, linear: nn.Module, y: Tensor) -> Tensor:
     return total
 
 
-def stretches_for(device: torch.device, kv_heads: int) -> int:
-    """Return into how many stretches a cache is cut, so that each processor of the GPU gets one; a power of two."""
+def splits_for(device: torch.device, kv_heads: int) -> int:
+    """Return into how many splits a cache is cut, so that each processor of the GPU gets one; a power of two."""
     processors = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 8
     return 1 << (max(1, processors // kv_heads).bit_length() - 1)
 
 
-def _kernel_way(kernels: ModuleType, stretches: int) -> StepWay:
+def _kernel_way(kernels: ModuleType, splits: int) -> StepWay:
     def multiply(linear: nn.Module, x: Tensor, norm: RMSNorm | None = None, **more: Any) -> Tensor:
         if isinstance(linear, QuantizedLinear):
             return _multiply_quantized(linear, x, norm, **more)
@@ -166,7 +166,7 @@ def _kernel_way(kernels: ModuleType, stretches: int) -> StepWay:
 
     def make_attend(cache: KVCache, position: Tensor, _: int) -> AttendToken:
         rotary = cache.cos, cache.sin
-        return lambda qkv, keys, values: kernels.attend(qkv, rotary, position, keys, values, stretches)
+        return lambda qkv, keys, values: kernels.attend(qkv, rotary, position, keys, values, splits)
 
     def finish(layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
         x = multiply(layer.self_attn.o_proj, attended, addend=x)
