@@ -94,6 +94,12 @@ def test_bad_words_are_those_of_transformers() -> None:
     assert forbidden == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("words", [((),), ((3,), (1, -2))])
+def test_bad_words_without_ids_or_with_negative_ones_are_refused(words: tuple) -> None:
+    with pytest.raises(ConfigError, match=r"bad_words_ids hold \[.*at least one token id, none negative"):
+        make_sampler(GenerationOptions(bad_words_ids=words), frozenset(), CPU)
+
+
 def test_bad_words_that_are_no_tokens_are_refused() -> None:
     sampler = make_sampler(GenerationOptions(bad_words_ids=((7, 50),)), frozenset(), CPU)
     with pytest.raises(ConfigError, match="bad_words_ids hold 50, and the vocabulary ends at 49"):

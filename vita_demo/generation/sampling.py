@@ -75,9 +75,15 @@ class BadWords:
         words: token ids that must not follow one another; a stop token alone is allowed, as there.
         stop_ids: the stop tokens.
         device: where the logits are.
+
+    Raises:
+        ConfigError: when a word is empty or has a negative id.
     """
 
     def __init__(self, words: Sequence[Sequence[int]], stop_ids: frozenset[int], device: torch.device) -> None:
+        wrong = next((word for word in words if not word or min(word) < 0), None)
+        if wrong is not None:
+            raise ConfigError(f"bad_words_ids hold {list(wrong)}; give words of at least one token id, none negative")
         single = [word[0] for word in words if len(word) == 1 and word[0] not in stop_ids]
         self._single = torch.tensor(single, dtype=torch.long, device=device)
         self._longer = [(torch.tensor(word[:-1], device=device), word[-1]) for word in words if len(word) > 1]

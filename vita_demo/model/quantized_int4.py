@@ -68,7 +68,7 @@ class Int4Linear(QuantizedLinear):
             pack_for_torch(self.packed)
 
     def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Return some rows [R, K] as numbers, unless they are laid out for the CPU."""
+        """Return some rows [R, K] as numbers, unless they are laid out for torch's product on the CPU."""
         scales = self.scales[:, rows].permute(1, 2, 0) if self._by_rows else self.scales[:, rows].transpose(0, 1)
         packed, scales = self.packed[rows], scales.to(dtype)  # [R, K / group, 2]
         out = torch.empty(len(packed), self.in_features, dtype=dtype, device=packed.device)  # [R, K]
