@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from benchmarks.measuring import fast
-from vita_demo.generation.builtin_callbacks import (
+from vita_demo.callbacks.builtin import (
     FileCallback,
     LoggingCallback,
     MemoryCallback,

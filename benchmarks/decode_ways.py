@@ -59,7 +59,7 @@ class Subject:
     @cached_property
     def transformers(self) -> Any:
         """The same tensors as a ``Qwen2ForCausalLM``."""
-        from vita_demo.model.transformers_bridge import to_transformers
+        from vita_demo.model.loading.transformers_bridge import to_transformers
 
         return to_transformers(self.model)
 

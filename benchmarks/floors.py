@@ -6,7 +6,7 @@ A multiplication and an addition are two operations.  Norms, activations and sof
 from dataclasses import dataclass
 
 from benchmarks.machine import Machine
-from vita_demo.config import AudioConfig, TextConfig, VitaConfig
+from vita_demo.checkpoint.config import AudioConfig, TextConfig, VitaConfig
 
 
 @dataclass(frozen=True)

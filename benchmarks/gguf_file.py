@@ -5,7 +5,7 @@ from pathlib import Path
 import gguf
 
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.transformers_bridge import views
+from vita_demo.model.loading.transformers_bridge import views
 
 
 def write_gguf(model: LanguageModel, path: Path, kind: str) -> None:

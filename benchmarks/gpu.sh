@@ -69,7 +69,7 @@ main() {
     local tests
     # Only these: others need libraries that read media.
     read -ra tests <<<"${TESTS:-$(grep -rlE --include='*.py' 'torch\.cuda\.is_available\(\)(,| else)' tests | sort | tr '\n' ' ')}"
-    part tests 140 "$PYTHON" -m pytest -q -W default "${tests[@]:-tests/test_cuda.py}"
+    part tests 140 "$PYTHON" -m pytest -q -W default "${tests[@]:-tests/model/decode/test_cuda.py}"
     measure decode-1k 190 decode --positions 1024 --slow_tokens 32 --callbacks three
     measure callbacks 60 decode --positions 1024 --slow_tokens 32 --callbacks none,three,slow \
         --ways "native graph,native eager,transformers"

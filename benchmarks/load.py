@@ -25,17 +25,17 @@ import click
 
 from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import Shape, shape_options, take_shape
-from vita_demo.config import TextConfig
+from vita_demo.checkpoint.config import TextConfig
 from vita_demo.errors import VitaDemoError
-from vita_demo.model.checkpoint import save_checkpoint
-from vita_demo.model.quantized import weights_bytes
+from vita_demo.model.loading.checkpoint import save_checkpoint
+from vita_demo.model.quantize.replace import weights_bytes
 
 _CHILD = """
 import json, sys, time, torch
 from pathlib import Path
-from vita_demo.config import VitaConfig
-from vita_demo.device import current_memory_bytes, peak_memory_bytes, synchronizer
-from vita_demo.model.checkpoint import Checkpoint
+from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.engine.device import current_memory_bytes, peak_memory_bytes, synchronizer
+from vita_demo.model.loading.checkpoint import Checkpoint
 
 folder, device, dtype = Path(sys.argv[1]), torch.device(sys.argv[2]), getattr(torch, sys.argv[3])
 config = VitaConfig.from_pretrained(folder)

@@ -18,9 +18,9 @@ import click
 
 LOAD = """
 import json, sys, time, torch, torch.nn
-from vita_demo.device import peak_memory_bytes
-from vita_demo.model.checkpoint import Checkpoint
-from vita_demo.settings import Settings
+from vita_demo.engine.device import peak_memory_bytes
+from vita_demo.model.loading.checkpoint import Checkpoint
+from vita_demo.checkpoint.settings import Settings
 
 def resident():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
@@ -41,9 +41,9 @@ def write_checkpoint(folder: Path, size_bytes: int) -> None:
     """Write the embedded model with a language model wide and deep enough for ``size_bytes`` in float16."""
     import torch
 
-    from vita_demo.model.checkpoint import save_checkpoint
+    from vita_demo.checkpoint.settings import Settings
+    from vita_demo.model.loading.checkpoint import save_checkpoint
     from vita_demo.model.vita import VitaModel
-    from vita_demo.settings import Settings
 
     settings = Settings.read("embedded")
     shutil.copytree(settings.folder, folder, dirs_exist_ok=True)

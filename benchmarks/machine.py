@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from vita_demo.device import copy_bandwidth_bytes_per_s, synchronizer
+from vita_demo.engine.device import copy_bandwidth_bytes_per_s, synchronizer
 
 # Far more than any cache holds.
 _BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from benchmarks.decode_ways import Decoded, LeftOutError, Maker, Subject, Way, decoded
 from benchmarks.machine import timed
 from benchmarks.watchers import Letters
-from vita_demo.engine import Watch, continued_events
+from vita_demo.engine.engine import Watch, continued_events
 from vita_demo.errors import VitaDemoError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.quantized import quantize_in_place
+from vita_demo.model.quantize.replace import quantize_in_place
 from vita_demo.model.vita import Decoder
 
 MakeDecoder = Callable[[int], Decoder]

@@ -23,10 +23,10 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
     import torch
 
     from vita_demo import GenerationOptions, Pipeline, Request
-    from vita_demo.answer_writer import AnswerWriter
+    from vita_demo.callbacks.builtin import ProgressCallback
+    from vita_demo.commands.run.answer_writer import AnswerWriter
     from vita_demo.console.status_line import StatusLine
     from vita_demo.console.token_progress import TokenProgress
-    from vita_demo.generation.builtin_callbacks import ProgressCallback
     from vita_demo.pipeline import Answer
 
     torch.set_num_threads(threads)

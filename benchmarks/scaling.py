@@ -22,7 +22,7 @@ from benchmarks.measuring import host, interleave, milliseconds, print_json, pri
 from benchmarks.native_ways import FAST
 from benchmarks.shapes import Shape, shape_options, take_shape
 from benchmarks.transformers_ways import BASELINE
-from vita_demo.device import peak_memory_bytes
+from vita_demo.engine.device import peak_memory_bytes
 
 # Tokens over which one place of an answer is measured.
 _WINDOW = 16

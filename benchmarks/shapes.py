@@ -10,7 +10,7 @@ import click
 import torch
 from torch import nn
 
-from vita_demo.config import TextConfig, VitaConfig
+from vita_demo.checkpoint.config import TextConfig, VitaConfig
 from vita_demo.model.language_model import LanguageModel, RMSNorm
 from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource

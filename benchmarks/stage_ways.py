@@ -14,9 +14,9 @@ from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import timed
 from benchmarks.shapes import Shape
 from benchmarks.watchers import Letters
-from vita_demo.engine import Watch, watched_events
+from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.engine.engine import Watch, watched_events
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.vita import VitaModel
 

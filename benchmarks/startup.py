@@ -18,7 +18,7 @@ from functools import partial
 import click
 
 from benchmarks.measuring import host, interleave, milliseconds, print_json, print_table, summarize
-from vita_demo.settings import Settings
+from vita_demo.checkpoint.settings import Settings
 
 STAGES = """
 import sys, time
@@ -28,7 +28,7 @@ import torch
 done()
 from vita_demo.pipeline import Answer, Pipeline
 from vita_demo import GenerationOptions, Request
-from vita_demo.settings import Settings
+from vita_demo.checkpoint.settings import Settings
 done()
 settings = Settings.read(sys.argv[1])
 done()

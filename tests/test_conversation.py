@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from tests.conftest import ASSETS
+from vita_demo.answer import Turn, TurnStart
 from vita_demo.conversation import Conversation
-from vita_demo.engine import make_tokens
+from vita_demo.engine.engine import make_tokens
 from vita_demo.errors import ConfigError, InputError, MediaError
 from vita_demo.generation.events import TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
+from vita_demo.model.decode.cpu_step import Buffers
 from vita_demo.model.language_model import KVCache
-from vita_demo.model.token_step import Buffers
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
 from vita_demo.request import Request
-from vita_demo.turn import Turn, TurnStart
 
 OPTIONS = GenerationOptions(max_new_tokens=24, min_new_tokens=24)
 PICTURE = Request(question="What is this?", image_paths=(ASSETS / "scene.png",))

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from vita_demo import Pipeline, Request
-from vita_demo.model_path import EMBEDDED
+from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.resources import resource
 
 PINNED = Path(__file__).resolve().parents[1] / "tests" / "data" / "sample_token_ids.json"

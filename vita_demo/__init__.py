@@ -14,24 +14,24 @@ _HOMES = {
     "CallbackStreamer": "vita_demo.generation.streamers",
     "Conversation": "vita_demo.conversation",
     "EndEvent": "vita_demo.generation.events",
-    "FileCallback": "vita_demo.generation.builtin_callbacks",
+    "FileCallback": "vita_demo.callbacks.builtin",
     "GenerationCallback": "vita_demo.generation.callbacks",
     "GenerationControl": "vita_demo.generation.callbacks",
     "GenerationOptions": "vita_demo.generation.options",
-    "LoggingCallback": "vita_demo.generation.builtin_callbacks",
-    "MemoryCallback": "vita_demo.generation.builtin_callbacks",
-    "PerformanceCallback": "vita_demo.generation.builtin_callbacks",
+    "LoggingCallback": "vita_demo.callbacks.builtin",
+    "MemoryCallback": "vita_demo.callbacks.builtin",
+    "PerformanceCallback": "vita_demo.callbacks.builtin",
     "Pipeline": "vita_demo.pipeline",
-    "ProgressCallback": "vita_demo.generation.builtin_callbacks",
+    "ProgressCallback": "vita_demo.callbacks.builtin",
     "Request": "vita_demo.request",
     "RunStats": "vita_demo.metrics",
     "StopSignal": "vita_demo.generation.stopping",
     "TextIteratorStreamer": "vita_demo.generation.streamers",
     "TextStreamer": "vita_demo.generation.streamers",
     "TokenEvent": "vita_demo.generation.events",
-    "TraceCallback": "vita_demo.generation.builtin_callbacks",
-    "Turn": "vita_demo.turn",
-    "TurnStart": "vita_demo.turn",
+    "TraceCallback": "vita_demo.callbacks.builtin",
+    "Turn": "vita_demo.answer",
+    "TurnStart": "vita_demo.answer",
     "VITAModelWithCallbacks": "vita_demo.wrapper",
     "VitaDemoError": "vita_demo.errors",
     "generate_with_callbacks": "vita_demo.api",
@@ -74,6 +74,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from vita_demo.answer import Turn, TurnStart
     from vita_demo.api import (
         generate_with_callbacks,
         generate_with_iterator_streamer,
@@ -81,10 +82,7 @@ if TYPE_CHECKING:
         load_pretrained,
         prepare_inputs,
     )
-    from vita_demo.conversation import Conversation
-    from vita_demo.errors import VitaDemoError
-    from vita_demo.generation.background import BackgroundIterator
-    from vita_demo.generation.builtin_callbacks import (
+    from vita_demo.callbacks.builtin import (
         FileCallback,
         LoggingCallback,
         MemoryCallback,
@@ -92,6 +90,9 @@ if TYPE_CHECKING:
         ProgressCallback,
         TraceCallback,
     )
+    from vita_demo.conversation import Conversation
+    from vita_demo.errors import VitaDemoError
+    from vita_demo.generation.background import BackgroundIterator
     from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
     from vita_demo.generation.events import EndEvent, TokenEvent
     from vita_demo.generation.options import GenerationOptions
@@ -100,7 +101,6 @@ if TYPE_CHECKING:
     from vita_demo.metrics import RunStats
     from vita_demo.pipeline import Answer, Pipeline
     from vita_demo.request import Request
-    from vita_demo.turn import Turn, TurnStart
     from vita_demo.wrapper import VITAModelWithCallbacks
 
 

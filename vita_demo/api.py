@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vita_demo.engine import Watch, record, warm_up, watched_events
-from vita_demo.generate import embed_inputs
+from vita_demo.checkpoint.locate import EMBEDDED
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
+from vita_demo.engine.engine import Watch, record, warm_up, watched_events
+from vita_demo.engine.generate import embed_inputs
 from vita_demo.generation.background import BackgroundIterator, pushed
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import EndEvent, TokenEvent
@@ -22,12 +24,10 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
 from vita_demo.model.vita import VitaModel
-from vita_demo.model_path import EMBEDDED
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import build_prompt
 from vita_demo.request import Request
-from vita_demo.tokenizer import VitaTokenizer
 
 
 def load_pretrained(
@@ -164,7 +164,7 @@ def adapt_tokenizer(tokenizer: Any, model: VitaModel) -> Any:
     """Return the tokenizer itself if it is ours, else one of transformers' with its stop and state tokens found."""
     if isinstance(tokenizer, VitaTokenizer):
         return tokenizer
-    from vita_demo.state import STATE_TOKENS
+    from vita_demo.checkpoint.state_tokens import STATE_TOKENS
 
     stop_ids = {*model.config.stop_token_ids, tokenizer.eos_token_id} - {None}
     encoded = {name: tokenizer.encode(token, add_special_tokens=False) for token, name in STATE_TOKENS.items()}

@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vita_demo.device import memory_guard, reset_peak_memory
-from vita_demo.engine import Watch, continued_events, record, warm_up
+from vita_demo.answer import Turn, TurnStart
+from vita_demo.engine.device import memory_guard, reset_peak_memory
+from vita_demo.engine.engine import Watch, continued_events, record, warm_up
+from vita_demo.engine.features import Features, encode_media
 from vita_demo.errors import ConfigError, InputError
-from vita_demo.features import Features, encode_media
 from vita_demo.generation.events import EndEvent, TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
-from vita_demo.model.decoder import Decoder
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import Prompt, PromptTurn, build_prompts, system_prompts
 from vita_demo.request import Request
-from vita_demo.turn import Turn, TurnStart
 
 # The cache grows by whole steps, so that not every turn copies it.
 _CAPACITY_STEP = 1024

@@ -8,33 +8,33 @@ from typing import Self
 
 from torch import Tensor
 
-from vita_demo.device import (
+from vita_demo.checkpoint.locate import EMBEDDED
+from vita_demo.checkpoint.settings import Settings
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
+from vita_demo.engine.device import (
     memory_guard,
     reset_peak_memory,
     resolve_device,
     resolve_dtype,
     synchronizer,
 )
-from vita_demo.engine import Watch, record, warm_up, watched_events
+from vita_demo.engine.engine import Watch, record, warm_up, watched_events
+from vita_demo.engine.features import encode_media
+from vita_demo.engine.threads import use_threads
 from vita_demo.errors import GenerationError, InputError
-from vita_demo.features import encode_media
 from vita_demo.generation.background import BackgroundIterator, iterate_async, pushed
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import EndEvent, TokenEvent
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import FinishReason, StopSignal
 from vita_demo.metrics import RunRecorder, RunStats
-from vita_demo.model.checkpoint import Checkpoint, Progress
-from vita_demo.model.kernel_warm_up import kernels_compiled_beside
-from vita_demo.model.quantized import check_format
+from vita_demo.model.decode.compile_ahead import kernels_compiled_beside
+from vita_demo.model.loading.checkpoint import Checkpoint, Progress
+from vita_demo.model.quantize.replace import check_format
 from vita_demo.model.vita import VitaModel
-from vita_demo.model_path import EMBEDDED
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import Prompt, build_prompt
 from vita_demo.request import Request
-from vita_demo.settings import Settings
-from vita_demo.threads import use_threads
-from vita_demo.tokenizer import VitaTokenizer
 
 logger = logging.getLogger("vita_demo.pipeline")
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.generation.fakes import ByteTokenizer
+from vita_demo.callbacks.builtin import FileCallback, MemoryCallback, ProgressCallback, TraceCallback
+from vita_demo.callbacks.registry import BUILTIN, describe, make_callback
 from vita_demo.errors import ConfigError
-from vita_demo.generation.builtin_callbacks import FileCallback, MemoryCallback, ProgressCallback, TraceCallback
-from vita_demo.generation.callback_registry import BUILTIN, describe, make_callback
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, watch_events
 from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
 from vita_demo.generation.options import GenerationOptions

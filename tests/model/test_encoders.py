@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vita_demo.config import AudioConfig, VisionConfig, VitaConfig
+from vita_demo.checkpoint.config import AudioConfig, VisionConfig, VitaConfig
 from vita_demo.errors import ConfigError
 from vita_demo.model.audio_encoder import Adapter, AudioEncoder, RelativeAttention, sinusoids
 from vita_demo.model.vision_encoder import VisionEncoder, join_patches

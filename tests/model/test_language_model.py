@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.model.test_encoders import randomize
-from vita_demo.config import TextConfig
+from vita_demo.checkpoint.config import TextConfig
 from vita_demo.model.language_model import LanguageModel
 
 CONFIG = TextConfig(
@@ -72,7 +72,7 @@ def test_tied_embeddings_share_one_tensor() -> None:
 
 
 def test_bytes_per_token_are_those_of_the_floor_table() -> None:
-    from vita_demo.config import VitaConfig
+    from vita_demo.checkpoint.config import VitaConfig
     from vita_demo.resources import resource
 
     config = replace(VitaConfig.from_pretrained(resource("configs", "vita15")).text, vocab_size=151_665)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tests.conftest import ASSETS
-from vita_demo.config import AudioConfig
+from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import MediaError
 from vita_demo.preprocess.audio import fbank, load_audio
 from vita_demo.resources import resource

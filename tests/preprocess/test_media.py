@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 
 from tests.conftest import ASSETS
-from vita_demo.config import VitaConfig
+from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import MediaError
 from vita_demo.preprocess.media import load_media
 from vita_demo.request import Request

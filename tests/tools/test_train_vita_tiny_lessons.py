@@ -20,9 +20,9 @@ from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Materials, Pupil, School, attend_school
 from tools.train_vita_tiny.sight import PlaceTeacher, place_labels, teach_sight
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource
-from vita_demo.tokenizer import VitaTokenizer
 
 SHORT = Schedule(steps=3, batch_size=4, peak=1e-3)
 

@@ -16,11 +16,11 @@ from tools.train_vita_tiny.reading import answer_loss, pointing_loss
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import PLACES, random_scene
 from tools.train_vita_tiny.words import CHINESE
-from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
 from vita_demo.resources import resource
-from vita_demo.tokenizer import VitaTokenizer
 
 RECORDING = Recording(Query("count"), "How many shapes are there?", (), 0, 96)
 HEARD = 12

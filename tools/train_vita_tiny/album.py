@@ -16,7 +16,7 @@ from tools.train_vita_tiny.layout import RELEASED_SETTINGS, TILE
 from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_outside
 from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, View
 from tools.train_vita_tiny.scenes import Scene, draw, random_crowd, random_scene
-from vita_demo.config import VisionConfig
+from vita_demo.checkpoint.config import VisionConfig
 from vita_demo.preprocess.image import fit_frame, tile_image
 
 Random = np.random.Generator

@@ -25,11 +25,11 @@ from tools.train_vita_tiny.recordings import Archive, Session, record
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Course, Materials, Pupil, School, attend_school, join_processes
 from tools.train_vita_tiny.sight import PlaceTeacher, teach_sight
-from vita_demo.config import AudioConfig
+from vita_demo.checkpoint.config import AudioConfig
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.audio_encoder import AudioEncoder
-from vita_demo.model.checkpoint import save_checkpoint
+from vita_demo.model.loading.checkpoint import save_checkpoint
 from vita_demo.model.vita import VitaModel
-from vita_demo.tokenizer import VitaTokenizer
 
 # Sights of each kind and the seed they are drawn from.
 ALBUMS = {

@@ -23,10 +23,10 @@ from tools.train_vita_tiny.queries import NOTHING, PICTURE, SAY, SMALL_TALK, VID
 from tools.train_vita_tiny.side_talk import HELD_OUT_CHINESE, HELD_OUT_ENGLISH
 from tools.train_vita_tiny.sounds import HELD_OUT_FAMILIES, add_room, random_noise_sound
 from tools.train_vita_tiny.voices import HELD_OUT_SPEAKERS, Samples, random_voice, speak_many
-from vita_demo.model.checkpoint import Checkpoint
+from vita_demo.checkpoint.settings import Settings
+from vita_demo.model.loading.checkpoint import Checkpoint
 from vita_demo.preprocess.audio import fbank
 from vita_demo.prompt import build_prompt
-from vita_demo.settings import Settings
 
 _QUESTIONS = tuple(intent for intent in PICTURE if intent != "describe")
 _SHAPE = re.compile(r"(?:small|medium|large) (\w+) (\w+)|(?:小|中等大小的|大)(..)(.形|正方形|三角形|十字|圆环)")

@@ -13,10 +13,10 @@ from tokenizers import models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 
-from vita_demo.config import VitaConfig
+from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.checkpoint.tokenizer import byte_level_bpe
 from vita_demo.model.vita import VitaModel
-from vita_demo.state import STATE_TOKENS
-from vita_demo.tokenizer import byte_level_bpe
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASED_SETTINGS = ROOT / "configs" / "vita15"

@@ -11,8 +11,8 @@ from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, SAY, Query
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import Scene, random_scene
 from tools.train_vita_tiny.voices import is_chinese
+from vita_demo.checkpoint.state_tokens import STATE_TOKENS
 from vita_demo.prompt import system_prompts
-from vita_demo.state import STATE_TOKENS
 
 TEXT, SPEECH, NOISE = STATE_TOKENS
 _SPOKEN_SHARE = 0.4

@@ -15,7 +15,7 @@ from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.side_talk import REMARKS
 from tools.train_vita_tiny.sounds import add_room, noisy, random_noise_sound
 from tools.train_vita_tiny.voices import TRAINING_SPEAKERS, Samples, is_chinese, phonemes, random_voice, speak_many
-from vita_demo.config import AudioConfig
+from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.preprocess.audio import fbank
 
 Random = np.random.Generator

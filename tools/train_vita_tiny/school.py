@@ -26,8 +26,8 @@ from tools.train_vita_tiny.reading import answer_loss
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.sight import PlaceTeacher, view_labels
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
-from vita_demo.tokenizer import VitaTokenizer
 
 # How large a batch of each kind is beside the others, and how many tokens of questions and answers follow each sight.
 SIZES = {"clips": 0.75, "large": 0.5, "large crowds": 0.5}

@@ -8,6 +8,6 @@ from vita_demo.cli.options import SETTINGS
 @click.command(context_settings=SETTINGS)
 def callbacks() -> None:
     """List the callbacks and their options."""
-    from vita_demo.generation.callback_registry import describe
+    from vita_demo.callbacks.registry import describe
 
     click.echo(describe())

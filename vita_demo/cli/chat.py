@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
 from vita_demo.cli.options import (
     FILE,
     SETTINGS,
@@ -14,7 +15,6 @@ from vita_demo.cli.options import (
     model_options,
     option_group,
 )
-from vita_demo.model_path import EMBEDDED, NOTICE
 
 chat_options = option_group(
     "Chat",
@@ -41,6 +41,6 @@ def chat(**flags: Any) -> None:
     if flags["model_path"] == EMBEDDED:
         console.note(NOTICE)
 
-    from vita_demo.chat import run_chat
+    from vita_demo.commands.chat.chat import run_chat
 
     run_chat(flags, console, lambda settings: make_options(flags, settings))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
 from vita_demo.cli.options import (
     FILE,
     SETTINGS,
@@ -19,11 +20,10 @@ from vita_demo.cli.options import (
     option_group,
 )
 from vita_demo.errors import ComparisonError, InputError
-from vita_demo.model_path import EMBEDDED, NOTICE
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
-    from vita_demo.comparison.record import Comparison
+    from vita_demo.commands.compare.record import Comparison
     from vita_demo.console import Console
 
 comparison_options = option_group(
@@ -64,8 +64,8 @@ def compare(**flags: Any) -> None:
         console.note(NOTICE)
     comparison = run_comparison(flags, request, modes, console)
 
-    from vita_demo.comparison.output import write
-    from vita_demo.console.comparison_table import print_comparison
+    from vita_demo.commands.compare.output import write
+    from vita_demo.commands.compare.table import print_comparison
 
     print_comparison(comparison)
     for path in flags["output"]:
@@ -80,8 +80,8 @@ def check_comparison(flags: dict[str, Any]) -> list[str]:
     Raises:
         InputError: when a flag of the comparison cannot be used as given.
     """
-    from vita_demo.comparison.modes import MODES
-    from vita_demo.comparison.output import check_output
+    from vita_demo.commands.compare.modes import MODES
+    from vita_demo.commands.compare.output import check_output
 
     modes = [*MODES] if flags["modes"] is None else [name.strip() for name in flags["modes"].split(",")]
     for name in modes:
@@ -98,8 +98,8 @@ def check_comparison(flags: dict[str, Any]) -> list[str]:
 
 def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: "Console") -> "Comparison":
     """Load the model once and compare."""
-    from vita_demo.comparison.modes import comparable
-    from vita_demo.settings import LOAD_FLAGS, Settings
+    from vita_demo.checkpoint.settings import LOAD_FLAGS, Settings
+    from vita_demo.commands.compare.modes import comparable
 
     settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     options = make_options({**flags, "strict_callbacks": False}, settings)
@@ -109,7 +109,7 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     if seeded != options:
         console.note(f"every run draws with seed {seeded.seed}; give another with --seed")
 
-    from vita_demo.comparison.run import compare as compare_modes
+    from vita_demo.commands.compare.run import compare as compare_modes
     from vita_demo.pipeline import Pipeline
 
     with console.stages() as stages:

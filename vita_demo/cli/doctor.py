@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.cli.options import FILE, SETTINGS
-from vita_demo.model_path import EMBEDDED
 
 
 @click.command(context_settings=SETTINGS)
@@ -21,9 +21,9 @@ def doctor(**flags: Any) -> None:
 
     Nothing is loaded and nothing is downloaded.  Exits with 1 when there is a problem.
     """
-    from vita_demo.console.doctor_report import show_diagnosis
-    from vita_demo.doctor.diagnosis import diagnose
-    from vita_demo.doctor.source import Source
+    from vita_demo.commands.doctor.diagnosis import diagnose
+    from vita_demo.commands.doctor.source import Source
+    from vita_demo.commands.doctor.view import show_diagnosis
 
     source = Source(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     diagnosis = diagnose(source, flags["debug"])

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.options import FILE, SETTINGS, GroupedCommand, option_group, sampling_options
 from vita_demo.errors import InputError
-from vita_demo.model_path import EMBEDDED, locate_settings
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS)
@@ -30,15 +30,15 @@ def inspect(media: tuple[Path, ...], **flags: Any) -> None:
     Says how they are cut into tiles, sampled and turned into a filter bank, and what they cost of the context.  The
     model's settings are read and its weights are not; nothing is downloaded.
     """
-    from vita_demo.config import VitaConfig
-    from vita_demo.console.inspection_view import show_inspection
-    from vita_demo.inspection import Sampling, inspect_media
+    from vita_demo.checkpoint.config import VitaConfig
+    from vita_demo.commands.inspect.inspection import Sampling, inspect_media
+    from vita_demo.commands.inspect.view import show_inspection
 
     sampling = Sampling(flags["fps"], flags["max_frames"], flags["start"], flags["end"])
     config = VitaConfig.from_pretrained(locate_settings(flags["model_path"]))
     inspection = inspect_media(media, config, sampling)
     if flags["output"] is not None:
-        from vita_demo.drawing import draw_sheet
+        from vita_demo.commands.inspect.drawing import draw_sheet
 
         try:
             draw_sheet(inspection).save(flags["output"], format="PNG")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.errors import InputError
-from vita_demo.model_path import EMBEDDED
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
+    from vita_demo.checkpoint.settings import Settings
     from vita_demo.generation.options import GenerationOptions
-    from vita_demo.settings import Settings
 
 EXAMPLES = """\b
 Examples:

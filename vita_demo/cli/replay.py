@@ -18,6 +18,6 @@ def replay(folder: Path, **_: Any) -> None:
     console = Console()
     console.handle_logs()
 
-    from vita_demo.replay import replay as repeat
+    from vita_demo.commands.run.replay import replay as repeat
 
     console.note(repeat(folder))

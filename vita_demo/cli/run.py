@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
 from vita_demo.cli.options import (
     EXAMPLES,
     SETTINGS,
@@ -17,7 +18,6 @@ from vita_demo.cli.options import (
     output_options,
 )
 from vita_demo.cli.presets import read_preset
-from vita_demo.model_path import EMBEDDED, NOTICE
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=EXAMPLES)
@@ -56,6 +56,6 @@ def run(**flags: Any) -> None:
     if flags["model_path"] == EMBEDDED:
         console.note(NOTICE)
 
-    from vita_demo.demo import Demo
+    from vita_demo.commands.run.demo import Demo
 
     Demo(flags, console).run(request, lambda settings: make_options(flags, settings))

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from vita_demo.answer import Turn
 from vita_demo.console.run_panel import RunSummary, render
 from vita_demo.console.stage_display import StageDisplay
 from vita_demo.console.status_line import StatusLine
-from vita_demo.turn import Turn
 
 
 class Console:

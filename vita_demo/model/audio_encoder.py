@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vita_demo.config import AudioConfig
+from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import ConfigError
 
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
 
-from vita_demo.config import TextConfig
-from vita_demo.model.upcast import Linear
+from vita_demo.checkpoint.config import TextConfig
+from vita_demo.model.ops.bfloat16_linear import Linear
 
 # The MLP's four wide intermediates would take more memory than anything else in a long prompt.
 MLP_POSITIONS = 2048

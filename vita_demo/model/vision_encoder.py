@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vita_demo.config import VisionConfig
-from vita_demo.model.upload import upload
+from vita_demo.checkpoint.config import VisionConfig
+from vita_demo.model.ops.upload import upload
 
 
 class VisionAttention(nn.Module):

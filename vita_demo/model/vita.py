@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vita_demo.config import VitaConfig
+from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.errors import ConfigError, InputError
-from vita_demo.markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.model.audio_encoder import AudioEncoder
-from vita_demo.model.decoder import Decoder
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.upload import upload
+from vita_demo.model.ops.upload import upload
 from vita_demo.model.vision_encoder import VisionEncoder
 
 # A decoder that is kept for the next generation has room for a multiple of so many positions.
@@ -118,8 +118,8 @@ class VitaModel(nn.Module):
         audios: Any = None,
         **arguments: Any,
     ) -> Any:
-        """Generate as the original model's ``generate`` does; see ``vita_demo.generate.generate``."""
-        from vita_demo.generate import generate
+        """Generate as the original model's ``generate`` does; see ``vita_demo.engine.generate.generate``."""
+        from vita_demo.engine.generate import generate
 
         return generate(self, input_ids, images, audios, **arguments)
 
@@ -134,7 +134,7 @@ class VitaModel(nn.Module):
                 f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
             )
         if self._transformers is None:
-            from vita_demo.model.transformers_bridge import to_transformers
+            from vita_demo.model.loading.transformers_bridge import to_transformers
 
             self._transformers = (to_transformers(self.language_model),)
         return self._transformers[0]

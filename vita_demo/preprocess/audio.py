@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vita_demo.config import AudioConfig
+from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import MediaError, UnknownFormatError
 from vita_demo.preprocess.quiet import quiet_decoder
 

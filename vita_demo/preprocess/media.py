@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vita_demo.config import AudioConfig, VitaConfig
+from vita_demo.checkpoint.config import AudioConfig, VitaConfig
 from vita_demo.errors import MediaError
 from vita_demo.preprocess.audio import fbank, load_audio
 from vita_demo.preprocess.image import MAX_TILES, choose_grid, fit_frame, load_image, tile_image

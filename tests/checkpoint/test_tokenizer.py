@@ -1,0 +1,78 @@
+"""The tokenizer against transformers', and against damaged files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
+from vita_demo.errors import CheckpointError
+
+SAMPLES = [
+    "Hello, world! It's 1234.",
+    "图中有什么？",
+    "e\u0301 vs é",
+    "  two\n\n lines \t",
+    "👩‍👩‍👧 안녕",
+    "<|im_start|>user\nx<|im_end|>",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny7: Path) -> VitaTokenizer:
+    return VitaTokenizer.from_pretrained(tiny7)
+
+
+def test_ids_and_text_equal_those_of_transformers(tokenizer: VitaTokenizer, tiny7: Path) -> None:
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(tiny7)
+    assert len(tokenizer) == len(theirs) == 151_665
+    for text in SAMPLES:
+        ids = tokenizer.encode(text)
+        assert ids == theirs.encode(text)
+        for skip in (True, False):
+            assert tokenizer.decode(ids, skip) == theirs.decode(ids, skip_special_tokens=skip)
+
+
+def test_stop_and_state_tokens_are_found_by_name(tokenizer: VitaTokenizer) -> None:
+    assert tokenizer.stop_ids == {151645, 151643}
+    assert tokenizer.states == {145789: "text", 144766: "speech", 146164: "noise"}
+
+
+def test_tokenizer_json_is_read_too(tokenizer: VitaTokenizer, tmp_path: Path) -> None:
+    tokenizer.backend.save(str(tmp_path / "tokenizer.json"))
+    again = VitaTokenizer.from_pretrained(tmp_path)
+    assert again.states == tokenizer.states
+    assert [again.encode(text) for text in SAMPLES] == [tokenizer.encode(text) for text in SAMPLES]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("vocab.json", None, "vocab.json is missing"),
+        ("merges.txt", None, "merges.txt is missing"),
+        ("vocab.json", "{", "cannot be read"),
+        ("tokenizer.json", "{}", "cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(tiny7: Path, tmp_path: Path, file: str, content: str | None, words: str) -> None:
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        shutil.copyfile(tiny7 / name, tmp_path / name)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(CheckpointError, match=words):
+        VitaTokenizer.from_pretrained(tmp_path)
+
+
+def test_added_tokens_must_have_their_trained_ids(tiny7: Path, tmp_path: Path) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(tiny7 / name, tmp_path / name)
+    settings = json.loads((tiny7 / "tokenizer_config.json").read_text())
+    settings["added_tokens_decoder"] = {"7": {"content": "<|im_end|>", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match="instead of 7"):
+        VitaTokenizer.from_pretrained(tmp_path)

@@ -1,0 +1,239 @@
+"""What only a GPU shows: graphs against operations, races, hidden synchronizations, and bfloat16's near ties."""
+
+import random
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.model.decode.test_cpu_step import make_model
+from tests.model.decode.test_gpu_step import only
+from tests.model.test_language_model import CONFIG
+from vita_demo.generation.loop import AHEAD, generate_ahead, generate_tokens
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.readback import PinnedSlot, Readback
+from vita_demo.generation.sampling import make_sampler
+from vita_demo.model.decode.decoder import Decoder
+from vita_demo.model.decode.gpu_step import BucketStep
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.ops.upload import upload
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+DEVICE = torch.device("cuda", 0)
+# Heads as wide as fast attention wants them.
+WIDE = replace(CONFIG, vocab_size=1017, hidden_size=256, intermediate_size=704, num_attention_heads=4,
+               max_position_embeddings=4096)  # fmt: skip
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+SAMPLINGS = {
+    "greedy": GenerationOptions(max_new_tokens=60),
+    "penalized": GenerationOptions(max_new_tokens=60, repetition_penalty=1.2, min_new_tokens=30,
+                                   bad_words_ids=((3,), (5, 9), (7, 1, 2))),
+    "drawn": GenerationOptions(max_new_tokens=60, do_sample=True, seed=3, temperature=0.8, top_k=40, top_p=0.9),
+}  # fmt: skip
+
+
+def on_gpu(dtype: torch.dtype = torch.float32) -> LanguageModel:
+    """A model under whose random weights rounding stays as small as in a trained one."""
+    model, generator = make_model(WIDE), torch.Generator().manual_seed(0)
+    for name, tensor in model.named_parameters():
+        if name.endswith("norm.weight"):
+            tensor.fill_(1)
+        else:
+            tensor.normal_(0, tensor.shape[-1] ** -0.5, generator=generator)
+    return model.to(DEVICE, dtype)
+
+
+def make_decoder(model: LanguageModel, capacity: int = 2048, **ways: bool) -> Decoder:
+    with torch.inference_mode():
+        return Decoder(model, model.allocate_cache(capacity), **ways)
+
+
+def make_prompt(model: LanguageModel, positions: int, seed: int = 1) -> Tensor:
+    prompt = torch.randn(1, positions, WIDE.hidden_size, generator=torch.Generator().manual_seed(seed))
+    return prompt.to(DEVICE, model.norm.weight.dtype)
+
+
+@torch.inference_mode()
+def forced_logits(decoder: Decoder, prompt: Tensor, ids: list[int]) -> Tensor:
+    """The logits after the prompt and after each id [n + 1, vocab_size]."""
+    found = [decoder.prefill(prompt).clone()]
+    found += [decoder.step(torch.tensor([token_id], device=DEVICE)).clone() for token_id in ids]
+    return torch.cat(found)
+
+
+def plain_ids(model: LanguageModel, turns: list[tuple[Tensor, int]], options: GenerationOptions) -> list[list[int]]:
+    """Tokens of several turns on one cache, a step at a time, nothing captured and nothing ahead."""
+    decoder, answers = make_decoder(model, captured=False), []
+    for prompt, count in turns:
+        sampler, ids = make_sampler(options, frozenset({2, 11}), DEVICE), []
+        with torch.inference_mode():
+            logits = decoder.prefill(prompt)
+            for _ in range(count):
+                answer = torch.tensor([ids], dtype=torch.long, device=DEVICE)
+                ids.append(int(sampler(logits, answer)))
+                if len(ids) < count:
+                    logits = decoder.step(torch.tensor(ids[-1:], device=DEVICE))
+        answers.append(ids)
+    return answers
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("positions", [3, 509, 1021])
+def test_a_graph_gives_the_very_logits_of_its_operations(dtype: torch.dtype, positions: int) -> None:
+    model, ids = on_gpu(dtype), [3, 96, 1016, 0, 41, 41, 7]
+    prompt = make_prompt(model, positions)
+    captured = forced_logits(make_decoder(model, kernels=False), prompt, ids)
+    assert model.prepared_s["capture"] > 0
+    assert torch.equal(captured, forced_logits(make_decoder(model, captured=False), prompt, ids))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("positions", [3, 509])
+def test_kernels_give_the_logits_of_the_operations(
+    dtype: torch.dtype, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="needs Triton")
+    only("Triton kernels", monkeypatch)
+    model, ids = on_gpu(dtype), [3, 96, 1016, 0, 41, 41, 7]
+    prompt = make_prompt(model, positions)
+    ours = forced_logits(make_decoder(model), prompt, ids)
+    operations = forced_logits(make_decoder(model, captured=False), prompt, ids)
+    assert torch.allclose(ours.float(), operations.float(), atol=1e-3 if dtype == torch.float32 else 0.1)
+
+
+def test_steps_give_the_modules_logits_on_both_sides_of_a_bucket() -> None:
+    model, ids = on_gpu(), [3, 96, 1016, 0, 41, 41, 7]
+    prompt = make_prompt(model, 1021)
+    ours = forced_logits(make_decoder(model), prompt, ids)
+    cache, theirs = model.allocate_cache(1100), []
+    with torch.inference_mode():
+        theirs.append(model(prompt, cache))
+        theirs += [model(model.embed_tokens(torch.tensor([[i]], device=DEVICE)), cache) for i in ids]
+    assert torch.allclose(ours, torch.cat(theirs), atol=1e-3)
+
+
+def test_no_capture_falls_back() -> None:
+    model = on_gpu()
+    decoder = make_decoder(model)
+    assert isinstance(decoder._bucket_step, BucketStep)
+    forced_logits(decoder, make_prompt(model, 3), [1, 2])
+    assert decoder._bucket_step._capture is not None, "a capture failed and was only logged"
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_running_ahead_gives_the_tokens_of_one_step_at_a_time(name: str, depth: int) -> None:
+    """At any depth, over a bucket's edge, and with a reader that dawdles."""
+    model, options, draws = on_gpu(), SAMPLINGS[name], random.Random(depth)
+    prompt = make_prompt(model, 490)
+    decoder, sampler = make_decoder(model), make_sampler(options, frozenset({2, 11}), DEVICE)
+    ids = []
+    for token in generate_ahead(decoder, prompt, sampler, 60, Readback(depth, PinnedSlot)):
+        ids.append(token.token_id)
+        time.sleep(draws.random() / 1000)
+    assert [ids] == plain_ids(model, [(prompt, 60)], options)
+
+
+def test_a_second_turn_after_a_stop_at_every_position() -> None:
+    model, options = on_gpu(), SAMPLINGS["greedy"]
+    decoder, prompts = make_decoder(model), [make_prompt(model, 30), make_prompt(model, 5, seed=2)]
+    for stop in range(1, 41):
+        decoder.cache.truncate(0)
+        answers = []
+        for prompt, count in zip(prompts, (stop, 12), strict=True):
+            tokens = generate_tokens(decoder, prompt, make_sampler(options, frozenset({2, 11}), DEVICE), options)
+            answers.append([next(tokens).token_id for _ in range(count)])
+            tokens.close()
+        assert answers == plain_ids(model, list(zip(prompts, (stop, 12), strict=True)), options)
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_nothing_synchronizes_between_two_tokens(name: str) -> None:
+    model, options = on_gpu(torch.bfloat16), SAMPLINGS[name]
+    decoder, sampler = make_decoder(model), make_sampler(options, frozenset({2, 11}), DEVICE)
+    tokens = generate_ahead(decoder, make_prompt(model, 30), sampler, 20, Readback(AHEAD, PinnedSlot))
+    for _ in range(3):
+        next(tokens)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(10):
+            next(tokens)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        tokens.close()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_prompt_in_two_parts_gives_the_logits_of_one(dtype: torch.dtype) -> None:
+    model = on_gpu(dtype)
+    prompt = make_prompt(model, 300)
+    with torch.inference_mode():
+        whole = model(prompt, model.allocate_cache(300))
+        cache = model.allocate_cache(300)
+        model(prompt[:, :170], cache)
+        parts = model(prompt[:, 170:], cache)
+    assert torch.allclose(parts.float(), whole.float(), atol=1e-3 if dtype == torch.float32 else 0.1)
+
+
+@torch.inference_mode()
+def their_logits(theirs: torch.nn.Module, cache: object, prompt: Tensor, ids: list[int]) -> Tensor:
+    found = [theirs(inputs_embeds=prompt, past_key_values=cache, use_cache=True).logits[:, -1]]
+    for token_id in ids:
+        token = torch.tensor([[token_id]], device=DEVICE)
+        found.append(theirs(input_ids=token, past_key_values=cache, use_cache=True).logits[:, -1])
+    return torch.cat(found).float()
+
+
+def test_bfloat16_argmaxes_are_transformers_but_for_near_ties(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tie is near where the margin is under twice what transformers' own two caches differ by."""
+    from transformers import DynamicCache, StaticCache
+
+    from vita_demo.model.loading.transformers_bridge import to_transformers
+
+    model = on_gpu(torch.bfloat16)
+    theirs, prompt = to_transformers(model), make_prompt(model, 64)
+    ids = torch.randint(WIDE.vocab_size, (200,), generator=torch.Generator().manual_seed(0)).tolist()
+    dynamic = their_logits(theirs, DynamicCache(), prompt, ids)
+    static = their_logits(theirs, StaticCache(config=theirs.config, max_cache_len=300), prompt, ids)
+    ours = forced_logits(make_decoder(model), prompt, ids).float()
+    top = dynamic.topk(2).values
+    near = top[:, 0] - top[:, 1] < 2 * (dynamic - static).abs().amax()
+    differ = ours.argmax(-1) != dynamic.argmax(-1)
+    with capsys.disabled():
+        sys.stdout.write(f" near ties: {int(near.sum())} of {len(near)}, decided otherwise: {int(differ.sum())}\n")
+    assert not bool((differ & ~near).any())
+
+
+@pytest.mark.parametrize("name", ["torch's compiler", "torch's compiler beside Triton kernels"])
+def test_a_compiled_graph_gives_the_logits_of_the_operations(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="torch's compiler needs Triton on a GPU")
+    only(name, monkeypatch)
+    model, ids = on_gpu(), [3, 96, 1016, 0]
+    prompt = make_prompt(model, 509)
+    compiled = forced_logits(make_decoder(model, compiled=True), prompt, ids)
+    assert model.prepared_s["compile"] > 0
+    assert torch.allclose(compiled, forced_logits(make_decoder(model, captured=False), prompt, ids), atol=1e-3)
+
+
+def test_uploads_arrive_though_their_source_is_gone() -> None:
+    sums = [upload(torch.full((1 << 20,), number), DEVICE).sum() for number in range(8)]
+    assert [int(total) >> 20 for total in sums] == list(range(8))
+
+
+def test_a_whole_answer_on_the_gpu_is_that_of_the_cpu(tiny7, reference_media, tiny7_pipeline) -> None:
+    """In float32, with a picture and sound, twice: the second generation finds the graphs of the first."""
+    from tests.golden import golden_request
+    from vita_demo.pipeline import Pipeline
+
+    request = golden_request("image_audio", reference_media)
+    options = GenerationOptions(max_new_tokens=32)
+    pipeline = Pipeline.load(str(tiny7), device="cuda", dtype="float32")
+    expected = tiny7_pipeline.generate(request, options).token_ids
+    first, second = (pipeline.generate(request, options) for _ in range(2))
+    assert first.token_ids == second.token_ids == expected
+    assert first.stats.stages["capture"] > 0
+    assert "capture" not in second.stats.stages

@@ -1,0 +1,53 @@
+"""All Triton kernels compile for a Hopper GPU, with this machine's Triton and without a GPU.
+
+The interpreter, which runs them in the other tests, takes what the compiler refuses.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip("triton", reason="needs Triton")
+
+PROGRAM = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from vita_demo.model.quantize import triton_kernels as quantized_triton
+from vita_demo.model.decode import triton_kernels as step_triton
+
+POINTERS = {"position": "*i64", "attended": "*fp32", "peaks": "*fp32", "sums": "*fp32"}
+NUMBERS = {"eps": "fp32", "scale": "fp32"} | dict.fromkeys(["m", "n", "k", "half", "capacity", "kv_heads"], "i32")
+
+
+def compile_kernel(kernel, pointers=(), **constants):
+    known = POINTERS | NUMBERS | dict(pointers) | dict.fromkeys(constants, "constexpr")
+    signature = {name: known.get(name, "*" + sys.argv[1]) for name in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    assert compiled.metadata.shared <= 227 << 10, "more than a Hopper processor shares"
+
+
+plain = {"norm": None, "addend": None, "normed": False, "gated": False, "added": False, "rows": 4, "columns": 1024}
+names = {"normed": "norm", "gated": None, "added": "addend"}
+for along in ([], ["normed", "added"], ["gated", "added"]):
+    constants = plain | dict.fromkeys(along, True)
+    compile_kernel(step_triton._multiply, **{k: v for k, v in constants.items() if k not in map(names.get, along)})
+compile_kernel(step_triton._attend, group=7, rows=16, head_dim=128, splits=32, block=64)
+compile_kernel(step_triton._combine, head_dim=128, splits=32)
+compile_kernel(quantized_triton._int8, {"weight": "*i8", "scales": "*bf16"}, rows=4, columns=1024)
+compile_kernel(quantized_triton._int4, {"weight": "*u8", "scales": "*bf16"}, rows=4, groups=8, group=128)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_all_kernels_compile(dtype: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", PROGRAM, dtype]
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,136 @@
+"""The step's Triton kernels compute what the modules compute; without a GPU Triton's interpreter runs them."""
+
+from dataclasses import replace
+from itertools import cycle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.model.decode.test_cpu_step import make_model
+from tests.model.decode.test_gpu_step import IDS, Tape, close, filled_cache, only, through_the_modules
+from tests.model.test_language_model import CONFIG
+from vita_demo.model.decode import gpu_step as bucket_step
+from vita_demo.model.decode import step_ways
+from vita_demo.model.decode.gpu_step import BucketStep
+from vita_demo.model.language_model import LanguageModel, rotary_table, rotate
+from vita_demo.model.quantize.kernels import step_kernels
+from vita_demo.model.quantize.replace import quantize_in_place
+
+pytest.importorskip("triton", reason="needs Triton")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+SMALL = replace(CONFIG, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
+DTYPES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    found = step_kernels(DEVICE, 32)
+    assert found is not None
+    return found
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE, dtype)
+
+
+def deviation(found: Tensor, expected: Tensor) -> float:
+    assert found.shape == expected.shape
+    return float((found.float() - expected.float()).abs().max() / expected.float().abs().max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 16), (5, 48), (7, 2500)])
+@torch.inference_mode()
+def test_a_product_takes_norm_and_addend_along(kernels, shape: tuple[int, int], dtype: torch.dtype) -> None:
+    n, k = shape
+    x, weight, norm, addend = draw(1, k, dtype=dtype), draw(n, k, seed=1, dtype=dtype), draw(k, seed=2), draw(n, seed=3)
+    plain = kernels.multiply(x, weight)
+    assert plain.dtype == dtype
+    assert deviation(plain, x.float() @ weight.float().t()) < DTYPES[dtype]
+    found = kernels.multiply(x, weight, norm=norm.to(dtype), eps=1e-5, addend=addend.to(dtype))
+    normed = F.rms_norm(x.float(), (k,), norm.to(dtype).float(), 1e-5)
+    assert deviation(found, normed @ weight.float().t() + addend.to(dtype).float()) < DTYPES[dtype]
+
+
+@torch.inference_mode()
+def test_a_product_takes_the_gate_along(kernels) -> None:
+    gate, up, weight, x = draw(1, 1100), draw(1, 1100, seed=1), draw(9, 1100, seed=2), draw(1, 9, seed=3)
+    found = kernels.multiply(torch.cat([gate, up], dim=1), weight, gated=True, addend=x)
+    assert deviation(found, F.linear(F.silu(gate) * up, weight) + x) < 1e-5
+
+
+# Triton's interpreter multiplies matrices in bfloat16 wrongly.
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if torch.cuda.is_available() or dtype != torch.bfloat16])
+@pytest.mark.parametrize(("position", "splits"), [(0, 4), (1, 4), (64, 1), (65, 4), (300, 2)])
+@torch.inference_mode()
+def test_attention_appends_and_reads_what_is_filled_only(
+    kernels, position: int, splits: int, dtype: torch.dtype
+) -> None:
+    heads, kv_heads, head_dim, capacity = 6, 2, 32, 310
+    qkv = draw(heads + 2 * kv_heads, head_dim, dtype=dtype)
+    tables = rotary_table(replace(SMALL, hidden_size=128), capacity, torch.device("cpu"))
+    cos, sin = (table.to(DEVICE, dtype) for table in tables)
+    keys, values = draw(2, kv_heads, capacity, head_dim, seed=1, dtype=dtype)
+    keys[:, position:], values[:, position:] = float("nan"), float("inf")
+    expected_keys, expected_values = keys.clone(), values.clone()
+    turned = rotate(qkv[:-kv_heads], cos[position], sin[position])
+    expected_keys[:, position], expected_values[:, position] = turned[heads:], qkv[-kv_heads:]
+    expected = F.scaled_dot_product_attention(
+        turned[None, :heads, None].float(),
+        expected_keys[None, :, : position + 1].float(),
+        expected_values[None, :, : position + 1].float(),
+        enable_gqa=True,
+    )
+    at = torch.tensor([position], device=DEVICE)
+    found = kernels.attend(qkv, (cos, sin), at, keys, values, splits)
+    assert deviation(found, expected.reshape(1, -1)) < DTYPES[dtype]
+    for cache, other in ((keys, expected_keys), (values, expected_values)):
+        assert torch.allclose(cache.float(), other.float(), atol=DTYPES[dtype], equal_nan=True)
+
+
+def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
+    ours, theirs = filled_cache(model, positions), filled_cache(model, positions)
+    step = BucketStep(model, ours, Tape())
+    found = [step(torch.tensor([i])).clone() for i in ids]
+    assert [way.name for way in step._faster] == ["Triton kernels"]
+    return found, through_the_modules(model, theirs, ids)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py takes them where there are graphs")
+@pytest.mark.parametrize("shape", [SMALL, replace(SMALL, num_key_value_heads=1, tie_word_embeddings=True)])
+@torch.inference_mode()
+def test_steps_of_kernels_give_the_modules_logits(monkeypatch: pytest.MonkeyPatch, shape) -> None:
+    monkeypatch.setattr(bucket_step, "FIRST_BUCKET", 16)
+    only("Triton kernels", monkeypatch)
+    assert close(*take_steps(make_model(shape), 14, IDS[:4]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py takes them where there are graphs")
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+@torch.inference_mode()
+def test_steps_of_kernels_take_quantized_layers(monkeypatch: pytest.MonkeyPatch, quantize: str) -> None:
+    only("Triton kernels", monkeypatch)
+    model = make_model(replace(SMALL, vocab_size=96))
+    quantize_in_place(model, quantize)
+    assert close(*take_steps(model, 9, [3, 95, 0]), 0.02)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py takes them where there are graphs")
+@torch.inference_mode()
+def test_the_fastest_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = cycle([0.003, 0.002])
+    monkeypatch.setattr(bucket_step, "best_s", lambda _: next(times))
+    model, tape = make_model(SMALL), Tape()
+    step = BucketStep(model, filled_cache(model, 510), tape)
+    for token_id in IDS[:4]:
+        step(torch.tensor([token_id]))
+    assert [way.name for way in step._faster] == ["Triton kernels"]
+
+
+def test_kernels_are_for_heads_that_they_can_take() -> None:
+    assert step_kernels(DEVICE, 128) is not None
+    assert step_kernels(DEVICE, 48) is None
+    assert step_kernels(DEVICE, 8) is None
+    assert step_ways.splits_for(torch.device("cpu"), 3) == 2

@@ -1,0 +1,106 @@
+"""The CPU's own products with quantized weights, and when they are taken."""
+
+import logging
+from types import ModuleType
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.model.decode.test_cpu_step import make_model, walk
+from tests.model.quantize.test_linear import WIDE, make_layer
+from vita_demo.model.quantize import int4 as quantized_int4
+from vita_demo.model.quantize import int8 as quantized_int8
+from vita_demo.model.quantize import kernels
+from vita_demo.model.quantize import linear as quantized_linear
+from vita_demo.model.quantize import numba_kernels as quantized_numba
+from vita_demo.model.quantize.kernels import numba_kernels
+from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU
+from vita_demo.model.quantize.replace import FORMATS, quantize_in_place
+
+SHAPES = [(16, 64), (48, 192), (112, 896), (32, 4672), (1, 256)]
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the own products however small the matrix and however fast torch."""
+    monkeypatch.setattr(quantized_linear, "_LARGE", 0)
+    for module in (quantized_int8, quantized_int4):
+        monkeypatch.setattr(module, "faster_kernels", lambda: quantized_numba)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("quantize", FORMATS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [1, 3, FEW_ROWS_ON_CPU])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_products_are_those_of_the_widened_weight(
+    quantize: str, shape: tuple[int, int], rows: int, dtype: torch.dtype
+) -> None:
+    """With outliers and zeros in the row, as activations have them."""
+    if shape[0] % FORMATS[quantize].rows_multiple:
+        pytest.skip("the format takes no matrix of this shape")
+    generator = torch.Generator().manual_seed(0)
+    layer, x = make_layer(quantize, torch.randn(shape, generator=generator)), torch.randn(rows, shape[1]).to(dtype)
+    x[:, 7], x[:, 32:64] = 50, 0
+    wide = layer.widen(slice(None), torch.float32)
+    layer.settle()
+    assert torch.equal(layer.widen(slice(None), torch.float32), wide)
+    found, expected = layer.product(x).float(), F.linear(x.float(), wide)
+    tolerance = 1e-2 if rows == FEW_ROWS_ON_CPU and dtype == torch.bfloat16 else 1e-3 if quantize == "int4" else 1e-5
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().max()) < tolerance * float(expected.abs().max())
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("spread", [lambda x: x, lambda x: x**5, lambda x: torch.where(x.abs() > 2.9, 100 * x, x)])
+@torch.inference_mode()
+def test_rounding_the_row_errs_less_than_bfloat16(spread) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer, x = make_layer("int4", torch.randn(64, 3584, generator=generator)), torch.randn(1, 3584, generator=generator)
+    wide, x = layer.widen(slice(None), torch.float64), spread(x)
+    layer.settle()
+    expected, through_bfloat16 = x.double() @ wide.t(), x.bfloat16().double() @ wide.t()
+    assert 2 * (layer.product(x) - expected).norm() < (through_bfloat16 - expected).norm()
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("quantize", FORMATS)
+def test_every_step_gives_the_modules_logits(quantize: str) -> None:
+    model = make_model(WIDE)
+    quantize_in_place(model, quantize)
+    for one, other in zip(*walk(model, [3, 96, 0, 41]), strict=True):
+        assert float((one - other).norm()) < 0.01 * float(other.norm())
+
+
+@pytest.mark.parametrize(("large", "module"), [(1, quantized_int8), (1, quantized_int4), (1 << 30, None)])
+@torch.inference_mode()
+def test_only_large_matrices_are_worth_a_product_of_their_own(
+    large: int, module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(quantized_linear, "_LARGE", large)
+    for other in (quantized_int8, quantized_int4):
+        monkeypatch.setattr(other, "faster_kernels", lambda other=other: asked.append(other))
+    for quantize in FORMATS:
+        layer = make_layer(quantize, torch.randn(48, 192))
+        layer.settle()
+        layer.product(torch.randn(1, 192))
+    assert module in asked if module else not asked
+
+
+def test_the_faster_product_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.3, 0.2, 0.1, 0.2, 0.3, 0.2, 0.2, 0.1, 0.2, 0.3, 0.2, 0.3])
+    monkeypatch.setattr(kernels, "best_s", lambda _: next(times))
+    assert numba_kernels(lambda _: None, lambda: None) is quantized_numba
+    assert numba_kernels(lambda _: None, lambda: None) is None
+
+
+def test_without_a_working_numba_torch_multiplies(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: ModuleType) -> None:
+        raise ValueError("No threading layer could be loaded.")
+
+    with caplog.at_level(logging.INFO):
+        assert numba_kernels(broken, lambda: None) is None
+    assert "as Numba cannot (No threading layer" in caplog.text

@@ -1,0 +1,33 @@
+"""The Triton kernels for quantized weights; without a GPU Triton's interpreter runs them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.model.quantize.test_linear import make_layer
+from vita_demo.model.quantize.kernels import quantized_kernels
+from vita_demo.model.quantize.replace import FORMATS
+
+pytest.importorskip("triton", reason="needs Triton")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("quantize", FORMATS)
+@pytest.mark.parametrize("shape", [(16, 64), (48, 192), (16, 2624)])
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_a_product_is_that_of_the_widened_weight(
+    quantize: str, shape: tuple[int, int], rows: int, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = make_layer(quantize, torch.randn(shape, generator=generator))
+    x = torch.randn(rows, shape[1], generator=generator).to(dtype)
+    expected = F.linear(x.float(), layer.widen(slice(None), torch.float32))
+    kernels = quantized_kernels()
+    assert kernels is not None
+    multiply = {"int8": kernels.multiply_int8, "int4": kernels.multiply_int4}[quantize]
+    found = multiply(x.to(DEVICE), layer.packed.to(DEVICE), layer.scales.to(DEVICE))
+    assert found.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    assert float((found.float().cpu() - expected).abs().max()) < tolerance * float(expected.abs().max())

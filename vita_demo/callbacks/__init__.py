@@ -1,0 +1,1 @@
+"""The callbacks that ship, and how they are named on the command line."""

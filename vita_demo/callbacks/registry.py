@@ -1,0 +1,125 @@
+"""Callbacks by name: ``NAME[:key=value,…]``, ``package.module:Class`` and ``./file.py:Class``."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vita_demo.callbacks import builtin
+from vita_demo.errors import ConfigError
+from vita_demo.generation.callbacks import GenerationCallback
+
+BUILTIN: Mapping[str, type[GenerationCallback]] = {
+    "logging": builtin.LoggingCallback,
+    "progress": builtin.ProgressCallback,
+    "performance": builtin.PerformanceCallback,
+    "memory": builtin.MemoryCallback,
+    "trace": builtin.TraceCallback,
+    "file": builtin.FileCallback,
+}
+DEFAULT = ("progress", "performance")
+# Filled in by the program, not by the user.
+_GIVEN = ("self", "tokenizer", "display")
+
+
+def make_callback(spec: str, given: Mapping[str, Any] | None = None) -> GenerationCallback:
+    """Build the callback that ``spec`` names.
+
+    Args:
+        spec: for example ``trace:path=run.jsonl,top=3`` or ``./mine.py:Watcher:level=2``.
+        given: values for parameters of these names that ``spec`` leaves open, such as ``tokenizer``.
+
+    Raises:
+        ConfigError: when the name, an option or a value is wrong.
+    """
+    name, _, rest = spec.partition(":")
+    if name in BUILTIN:
+        kind = BUILTIN[name]
+    else:
+        class_name, _, rest = rest.partition(":")
+        kind = _load_class(spec, name, class_name)
+    values = _parse(spec, rest, kind)
+    parameters = inspect.signature(kind).parameters
+    values = {key: value for key, value in (given or {}).items() if key in parameters} | values
+    try:
+        return kind(**values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(f"--callback {spec} cannot be made ({error}); see vita-demo callbacks") from error
+
+
+def describe() -> str:
+    """List the built-in callbacks with their options, one paragraph each, and how to bring one's own."""
+    lines = []
+    for name, kind in BUILTIN.items():
+        lines.append(f"{name:12} {(inspect.getdoc(kind) or '').splitlines()[0]}")
+        lines += [f"{'':14}{key}={parameter.default}" for key, parameter in options_of(kind).items()]
+    lines += [
+        "",
+        "--callback trace:path=run.jsonl,top=3",
+        "--callback package.module:Class",
+        "--callback ./mine.py:Class:key=value",
+    ]
+    return "\n".join(lines)
+
+
+def options_of(kind: type[GenerationCallback]) -> dict[str, inspect.Parameter]:
+    """Return the options that a user can set."""
+    parameters = inspect.signature(kind).parameters
+    return {name: parameter for name, parameter in parameters.items() if name not in _GIVEN}
+
+
+def _parse(spec: str, text: str, kind: type[GenerationCallback]) -> dict[str, Any]:
+    options, values = options_of(kind), {}
+    for item in filter(None, text.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key not in options:
+            known = ", ".join(options) or "none"
+            raise ConfigError(f"--callback {spec}: {item!r} is no option; write key=value, known: {known}")
+        values[key] = _convert(spec, key, value, options[key])
+    return values
+
+
+def _convert(spec: str, key: str, value: str, parameter: inspect.Parameter) -> Any:
+    kinds = [kind for kind in (bool, int, float) if kind.__name__ in str(parameter.annotation)]
+    if not kinds or parameter.annotation is inspect.Parameter.empty:
+        return value
+    if kinds[0] is bool:
+        return value.lower() in ("1", "true", "yes", "on")
+    try:
+        return kinds[0](value)
+    except ValueError:
+        raise ConfigError(f"--callback {spec}: {key}={value} must be a number") from None
+
+
+def _load_class(spec: str, module_name: str, class_name: str) -> type[GenerationCallback]:
+    if not class_name:
+        near = difflib.get_close_matches(module_name, BUILTIN, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"give {', '.join(BUILTIN)} or package.module:Class"
+        raise ConfigError(f"--callback {spec} is unknown; {hint}")
+    try:
+        module = _load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        kind = getattr(module, class_name)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise ConfigError(f"--callback {spec}: {module_name} cannot be imported ({error})") from error
+    except AttributeError:
+        raise ConfigError(f"--callback {spec}: {module_name} has no {class_name}; check the name") from None
+    if not isinstance(kind, type):
+        raise ConfigError(f"--callback {spec}: {class_name} is no class; give a subclass of GenerationCallback")
+    return kind
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

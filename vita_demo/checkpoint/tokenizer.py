@@ -1,0 +1,114 @@
+"""The tokenizer: the `tokenizers` library behind three calls.
+
+Knows the files of a Qwen2 tokenizer; imports neither transformers nor torch, which would cost seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+
+from vita_demo.checkpoint.config import read_json
+from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.errors import CheckpointError
+
+# Qwen2's pattern: English contractions, words, single digits, punctuation, line ends, spaces.
+_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+class VitaTokenizer:
+    """Text to ids and back.
+
+    Attributes:
+        stop_ids: ids that end an answer (``<|im_end|>`` and ``<|endoftext|>``).
+        states: ids of the tokens with which VITA-1.5 says what it heard, and their meaning.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        self.backend = backend
+        self.stop_ids = frozenset(self._ids(("<|im_end|>", "<|endoftext|>")))
+        self.states = {ids[0]: name for token, name in STATE_TOKENS.items() if len(ids := self.encode(token)) == 1}
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> Self:
+        """Read ``tokenizer.json``, or ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
+
+        Raises:
+            CheckpointError: when a file is missing or damaged.
+        """
+        try:
+            if (folder / "tokenizer.json").is_file():
+                return cls(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")))
+            for name in ("vocab.json", "merges.txt"):
+                if not (folder / name).is_file():
+                    raise CheckpointError(f"{folder / name} is missing; copy the tokenizer's files into the checkpoint")
+            bpe = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+        except CheckpointError:
+            raise
+        except Exception as error:
+            # The library raises plain Exception for whatever it finds in the files.
+            raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}); download it again") from error
+        added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+        return cls(byte_level_bpe(bpe, added))
+
+    def __len__(self) -> int:
+        """Number of tokens, special ones included."""
+        return self.backend.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Turn text into ids; special tokens in it are recognized, none are added."""
+        return self.backend.encode(text, add_special_tokens=False).ids
+
+    def decode(self, token_ids: Any, skip_special_tokens: bool = True) -> str:
+        """Turn ids (one, a sequence, or a tensor [n]) into text; bytes that are no character become U+FFFD."""
+        ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        return self.backend.decode([ids] if isinstance(ids, int) else ids, skip_special_tokens=skip_special_tokens)
+
+    def batch_decode(self, sequences: Any, skip_special_tokens: bool = True) -> list[str]:
+        """Turn several sequences of ids, or a tensor [b, n], into texts."""
+        return [self.decode(ids, skip_special_tokens) for ids in sequences]
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of ``<|im_end|>``, under the name that transformers' tokenizers have for it."""
+        return self.backend.token_to_id("<|im_end|>")
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """Id of ``<|endoftext|>``, likewise."""
+        return self.backend.token_to_id("<|endoftext|>")
+
+    def _ids(self, tokens: Sequence[str]) -> list[int]:
+        ids = [self.backend.token_to_id(token) for token in tokens]
+        return [token_id for token_id in ids if token_id is not None]
+
+
+def byte_level_bpe(bpe: models.BPE, added: Mapping[str, Mapping[str, Any]]) -> tokenizers.Tokenizer:
+    """Wrap merges as Qwen2 does: NFC, its word pattern, bytes, and the added tokens at their ids.
+
+    Raises:
+        CheckpointError: when an added token would get another id than the one it was trained with.
+    """
+    backend = tokenizers.Tokenizer(bpe)
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    for token_id, token in sorted(added.items(), key=lambda item: int(item[0])):
+        content, special = token["content"], bool(token.get("special"))
+        added_token = AddedToken(content, special=special, normalized=False)
+        (backend.add_special_tokens if special else backend.add_tokens)([added_token])
+        if backend.token_to_id(content) != int(token_id):
+            raise CheckpointError(
+                f"token {content} has id {backend.token_to_id(content)} instead of {token_id}; "
+                "vocab.json and tokenizer_config.json belong to different models"
+            )
+    return backend

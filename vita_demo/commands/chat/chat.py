@@ -1,0 +1,257 @@
+"""The chat: a loop that takes questions and commands, and prints answers as they are made.
+
+stdout gets the answers and nothing else.  Knows no terminal: lines come from a ``LineReader``.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from vita_demo.answer import Turn, TurnStart
+from vita_demo.checkpoint.settings import LOAD_FLAGS, Settings
+from vita_demo.commands.chat.attachments import Attachments, existing_paths, single_path, split_paths
+from vita_demo.commands.chat.saved_chat import Session, read_session, write_session
+from vita_demo.commands.run.demo import interruptible
+from vita_demo.console import Console
+from vita_demo.console.line_reader import LineReader, make_reader
+from vita_demo.errors import ConfigError, InputError, VitaDemoError
+from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
+from vita_demo.request import Request
+
+if TYPE_CHECKING:
+    from vita_demo.conversation import Conversation
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the chat: its name, what may follow it, and what it does."""
+
+    name: str
+    argument: str
+    description: str
+
+
+COMMANDS = (
+    Command("/image", "PATH…", "attach pictures to the next question"),
+    Command("/video", "PATH", "attach a video to the next question"),
+    Command("/audio", "PATH", "attach a sound; with an empty question it asks"),
+    Command("/system", "[TEXT]", "begin anew with this system prompt, or with the model's own"),
+    Command("/regen", "", "answer the last question again"),
+    Command("/undo", "", "take the last question and its answer back"),
+    Command("/stats", "", "show what each turn cost"),
+    Command("/save", "FILE", "save the conversation"),
+    Command("/load", "FILE", "go on with a saved conversation"),
+    Command("/help", "", "list the commands"),
+    Command("/exit", "", "end the chat, as Ctrl-D does"),
+)
+PATH_COMMANDS = frozenset(command.name for command in COMMANDS if {"PATH…", "PATH", "FILE"} & {command.argument})
+
+
+class Chat:
+    """One chat.
+
+    Args:
+        conversation: what remembers.
+        options: how to generate.
+        console: where to say things.
+        debug: show the traceback of an error.
+    """
+
+    def __init__(
+        self, conversation: "Conversation", options: GenerationOptions, console: Console, debug: bool = False
+    ) -> None:
+        self.conversation = conversation
+        self.options = options
+        self.console = console
+        self.debug = debug
+        self._attached = Attachments()
+        self._told_full = False
+        self._done = False
+        self._handlers: dict[str, Callable[[str], None]] = {
+            "/image": self._attach_images,
+            "/video": self._attach_video,
+            "/audio": self._attach_audio,
+            "/system": self._begin_anew,
+            "/regen": self._answer_again,
+            "/undo": self._undo,
+            "/stats": self._stats,
+            "/save": self._save,
+            "/load": self._load,
+            "/help": self._help,
+            "/exit": self._exit,
+        }
+
+    def run(self, reader: LineReader) -> None:
+        """Take entries until the end of input or ``/exit``."""
+        while not self._done:
+            names = self._attached.names
+            entry = reader.read(f"{names} › " if names else "› ")
+            if entry is None:
+                return
+            try:
+                self.handle(entry)
+            except VitaDemoError as error:
+                if self.debug:
+                    traceback.print_exc()
+                self.console.error(str(error))
+            except KeyboardInterrupt:
+                if not reader.interactive:
+                    raise
+                self.console.note("interrupted")
+
+    def handle(self, entry: str) -> None:
+        """Do what one entry says: a command, or a question, which may be empty where a sound asks it.
+
+        Raises:
+            VitaDemoError: when it cannot be done; the conversation is then as it was.
+        """
+        if entry.startswith("/"):
+            name, *rest = entry.split(maxsplit=1)
+            argument = rest[0].strip() if rest else ""
+            self._handler(name, argument)(argument)
+        elif entry.strip() or self._attached.audio is not None:
+            attached, self._attached = self._attached, Attachments()
+            request = Request(
+                question=entry.strip(),
+                image_paths=attached.images,
+                video_path=attached.video,
+                audio_path=attached.audio,
+            )
+            self._show(lambda signal: self.conversation.ask(request, self.options, signal=signal))
+        elif self._attached.names:
+            self.console.note(f"type a question about {self._attached.names}")
+
+    def _handler(self, name: str, argument: str) -> Callable[[str], None]:
+        command = next((command for command in COMMANDS if command.name == name), None)
+        if command is None:
+            close = get_close_matches(name, self._handlers, n=1)
+            advice = f"did you mean {close[0]}?" if close else "/help lists them; a space before it makes it a question"
+            raise InputError(f"{name} is no command; {advice}")
+        if argument and not command.argument:
+            raise InputError(f"{name} {argument}: nothing goes after {name}; leave it out")
+        return self._handlers[name]
+
+    def _show(self, make_events: "Callable[[StopSignal], Iterator[TurnStart | TokenEvent | EndEvent | Turn]]") -> None:
+        """Print an answer as it is made; Ctrl-C ends it and keeps what there is."""
+        in_line = False
+        try:
+            with interruptible() as signal:
+                for event in make_events(signal):
+                    if isinstance(event, TurnStart):
+                        self._announce(event)
+                    elif isinstance(event, Turn):
+                        self.console.turn(event)
+                    else:
+                        in_line = not isinstance(event, EndEvent)
+                        sys.stdout.write(event.text + "\n" * (not in_line))
+                        sys.stdout.flush()
+        finally:
+            if in_line:
+                sys.stdout.write("\n")
+        self._tell_when_full(self.conversation.free_positions)
+
+    def _announce(self, start: TurnStart) -> None:
+        for note in start.notes:
+            self.console.note(note)
+        trained = self.conversation.trained_positions
+        if start.reused_positions <= trained < start.prompt_positions:
+            self.console.warn(
+                f"the conversation takes {start.prompt_positions:,} positions; "
+                f"the model was trained with up to {trained:,}"
+            )
+        self._tell_when_full(start.free_positions)
+
+    def _tell_when_full(self, free_positions: int) -> None:
+        """Say once that an answer may not fit any more."""
+        full = free_positions < self.options.max_new_tokens
+        if full and not self._told_full:
+            self.console.warn(
+                f"{free_positions:,} positions of the context are left for answers of up to "
+                f"{self.options.max_new_tokens:,} tokens: /undo takes turns back, /system begins anew"
+            )
+        self._told_full = full
+
+    def _attach_images(self, argument: str) -> None:
+        images = existing_paths("/image", argument)
+        self._attach(replace(self._attached, images=(*self._attached.images, *images)))
+
+    def _attach_video(self, argument: str) -> None:
+        self._attach(replace(self._attached, video=single_path("/video", existing_paths("/video", argument))))
+
+    def _attach_audio(self, argument: str) -> None:
+        self._attach(replace(self._attached, audio=single_path("/audio", existing_paths("/audio", argument))))
+
+    def _attach(self, attached: Attachments) -> None:
+        self._attached = attached
+        alone = "" if attached.audio is None else "; an empty line lets the sound ask"
+        self.console.note(f"the next question goes with {attached.names}{alone}")
+
+    def _begin_anew(self, argument: str) -> None:
+        self.conversation.restart(argument or None)
+        self._told_full = False
+        self.console.note("a new conversation with " + ("this" if argument else "the model's own") + " system prompt")
+
+    def _answer_again(self, _: str) -> None:
+        self._show(lambda signal: self.conversation.regenerate(self.options, signal=signal))
+
+    def _undo(self, _: str) -> None:
+        turn = self.conversation.undo()
+        self._told_full = False
+        question = turn.request.question or "the spoken question"
+        self.console.note(f"took back: {question} · turns left: {len(self.conversation.turns)}")
+
+    def _stats(self, _: str) -> None:
+        if not self.conversation.turns:
+            raise InputError("there are no turns yet; ask something first")
+        self.console.turns(self.conversation.turns)
+
+    def _save(self, argument: str) -> None:
+        path = single_path("/save", split_paths("/save", argument))
+        write_session(Session(self.conversation.system, self.conversation.turns), path)
+        self.console.note(f"saved {len(self.conversation.turns)} turns to {path}")
+
+    def _load(self, argument: str) -> None:
+        session = read_session(single_path("/load", existing_paths("/load", argument)))
+        self.conversation.restart(session.system, session.turns)
+        self._told_full = False
+        self.console.note(f"loaded {len(session.turns)} turns")
+
+    def _help(self, _: str) -> None:
+        for command in COMMANDS:
+            self.console.note(f"{command.name + ' ' + command.argument:14} {command.description}")
+        self.console.note("Alt-Enter or a backslash at the end begins a new line; Ctrl-C stops an answer")
+
+    def _exit(self, _: str) -> None:
+        self._done = True
+
+
+def run_chat(flags: dict[str, Any], console: Console, make_options: Callable[[Settings], GenerationOptions]) -> None:
+    """Load the model and chat until the end of input.
+
+    Raises:
+        VitaDemoError: when the model, the options or the saved conversation cannot be used.
+    """
+    if flags["load"] is not None and flags["system"] is not None:
+        raise ConfigError(f"--load {flags['load']} brings its own system prompt; leave --system out")
+    session = Session(flags["system"], ()) if flags["load"] is None else read_session(flags["load"])
+    settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
+    options = make_options(settings)
+
+    from vita_demo.conversation import Conversation, check_options
+    from vita_demo.pipeline import Pipeline
+
+    check_options(options)
+    with console.stages() as stages:
+        chosen = {name: flags[name] for name in LOAD_FLAGS}
+        pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
+    conversation = Conversation(pipeline)
+    conversation.restart(session.system, session.turns)
+    reader = make_reader(console, {command.name: command.description for command in COMMANDS}, PATH_COMMANDS)
+    if reader.interactive:
+        console.note("/help lists the commands, Ctrl-D ends the chat")
+    Chat(conversation, options, console, flags["debug"]).run(reader)

@@ -1,0 +1,86 @@
+"""The findings of a diagnosis as a report on stdout, which is what was asked for."""
+
+from itertools import groupby
+from textwrap import wrap
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from vita_demo.commands.doctor.devices import Device
+from vita_demo.commands.doctor.diagnosis import Diagnosis
+from vita_demo.commands.doctor.finding import Finding
+from vita_demo.commands.doctor.memory import GROUP as MEMORY
+from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable, gigabytes
+from vita_demo.console.report_console import report_console
+
+_SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
+_SHOWN_PROBLEMS = 8
+
+
+def show_diagnosis(diagnosis: Diagnosis, console: RichConsole | None = None) -> None:
+    """Print every group, one line a finding, and the verdict; lines are wrapped on a terminal only."""
+    console = console or report_console()
+    for group, findings in groupby(diagnosis.findings, key=lambda finding: finding.group):
+        console.print(Text(group, style="bold"))
+        members = list(findings)
+        problems = [finding for finding in members if finding.level == "problem"]
+        hidden = problems[_SHOWN_PROBLEMS:]
+        _show_group([finding for finding in members if finding not in hidden], console)
+        if hidden:
+            console.print(f"    and {len(hidden):,} more problems; --json lists them all")
+        if group == MEMORY and diagnosis.memory is not None:
+            _show_memory(diagnosis.memory, console)
+        console.print()
+    console.print(_verdict(diagnosis))
+
+
+def _show_group(findings: list[Finding], console: RichConsole) -> None:
+    """Print findings; what several in a row have as their fix is said once, after the last."""
+    for fix, members in groupby(findings, key=lambda finding: finding.fix):
+        for finding in members:
+            sign, style = _SIGNS[finding.level]
+            _show(sign, style, finding.text, 2, console)
+        if fix:
+            _show("→", "cyan", fix, 4, console)
+
+
+def _show(sign: str, style: str, text: str, indent: int, console: RichConsole) -> None:
+    """Print a line behind its sign; on a terminal it is wrapped under its own beginning."""
+    lines = [text]
+    if console.is_terminal:
+        lines = wrap(text, console.width - indent - 2, break_on_hyphens=False, break_long_words=False)
+    for number, line in enumerate(lines):
+        console.print(Text.assemble(" " * indent, (" " if number else sign, style), " ", line))
+
+
+def _show_memory(memory: MemoryTable, console: RichConsole) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    table.add_column("")
+    for need in memory.needs:
+        table.add_column(need.name, justify="right")
+    table.add_row("  weights", *(gigabytes(need.weights_bytes) for need in memory.needs))
+    table.add_row("  KV cache of 1,000 positions", *(gigabytes(need.cache_bytes_per_1000) for need in memory.needs))
+    working = f"  reading {memory.positions:,} positions, about"
+    table.add_row(working, *(gigabytes(need.working_bytes) for need in memory.needs))
+    in_all = f"  in all, for {memory.positions:,} positions"
+    table.add_row(in_all, *(gigabytes(need.total_bytes) for need in memory.needs), end_section=True)
+    for device in memory.devices:
+        label = f"  {device.name}, {gigabytes(device.free_bytes)} free"
+        table.add_row(label, *(_fit(need, device) for need in memory.needs))
+    console.print(table)
+
+
+def _fit(need: MemoryNeed, device: Device) -> Text:
+    left = device.free_bytes - need.total_bytes
+    if left >= 0:
+        return Text("fits", style="green")
+    return Text(f"{gigabytes(-left)} short", style="red")
+
+
+def _verdict(diagnosis: Diagnosis) -> Text:
+    counts = {level: sum(finding.level == level for finding in diagnosis.findings) for level in _SIGNS}
+    counted = ", ".join(f"{count} {level}{'s' * (count != 1 and level != 'ok')}" for level, count in counts.items())
+    if diagnosis.can_run:
+        return Text.assemble(("The model can run here", "bold green"), f" ({counted}).")
+    return Text.assemble(("The model cannot run as it is", "bold red"), f" ({counted}).")

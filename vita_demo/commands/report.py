@@ -1,0 +1,69 @@
+"""An answer as one JSON object."""
+
+import os
+import platform
+from dataclasses import replace
+from typing import Any
+
+from vita_demo.engine.device import copy_bandwidth_bytes_per_s
+from vita_demo.metrics import SCHEMA_VERSION
+from vita_demo.model.quantize.replace import count_values
+from vita_demo.pipeline import Answer, Pipeline
+
+
+def report(answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
+    """Say what was answered, how fast, by which model and where; the keys are those that the README documents."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "text": answer.text,
+        "state": answer.state,
+        "token_ids": list(answer.token_ids),
+        "prompt_tokens": answer.prompt_tokens,
+        "image_tokens": answer.image_tokens,
+        "audio_tokens": answer.audio_tokens,
+        "frames": answer.frames,
+        "finish_reason": answer.finish_reason,
+        "metrics": replace(answer.stats, bandwidth_fraction=_bandwidth_fraction(answer, pipeline)).to_dict(),
+        "model": {**describe_model(pipeline), "engine": "native"},
+        "host": describe_host(pipeline),
+    }
+
+
+def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
+    """Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now."""
+    if answer.stats.passes_tps is None:
+        return None
+    context = answer.prompt_tokens + len(answer.token_ids) // 2
+    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.passes_tps
+    return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
+
+
+def describe_model(pipeline: Pipeline) -> dict[str, Any]:
+    """Say which weights answer, in what precision and where."""
+    return {
+        "path": str(pipeline.settings.folder),
+        "parameters": count_values(pipeline.model),
+        "dtype": str(pipeline.model.dtype).removeprefix("torch."),
+        "quantize": pipeline.model.quantize,
+        "device": str(pipeline.model.device),
+    }
+
+
+def describe_host(pipeline: Pipeline) -> dict[str, Any]:
+    """Say which machine runs, and with what."""
+    import torch
+
+    import vita_demo
+
+    device = pipeline.model.device
+    return {
+        "platform": platform.platform(),
+        "processor": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vita_demo": vita_demo.__version__,
+    }

@@ -1,0 +1,1 @@
+"""Ask once, write the answer, save and replay the run."""

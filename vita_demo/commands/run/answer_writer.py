@@ -1,0 +1,86 @@
+"""Writes the answer to stdout, in the form that was asked for, and nothing else."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.console.console import print_markdown
+from vita_demo.console.status_line import StatusLine
+from vita_demo.generation.events import EndEvent, TokenEvent
+
+if TYPE_CHECKING:
+    from vita_demo.pipeline import Answer, Pipeline
+
+
+class AnswerWriter:
+    """Takes the events of one run.
+
+    Args:
+        form: "text" (the whole answer at the end), "live" (as it is made), "markdown" (rendered on a terminal),
+            "json" (one object at the end) or "jsonl" (one event a line).
+        show_state: write the state token in front of the text.
+        status_line: what shows progress below live text, if anything does.
+    """
+
+    def __init__(self, form: str, show_state: bool = False, status_line: StatusLine | None = None) -> None:
+        self._form = form
+        self._show_state = show_state
+        self._status_line = status_line
+
+    def event(self, event: TokenEvent | EndEvent) -> None:
+        """Write what of an event is due at once."""
+        if self._form == "jsonl":
+            _write_json(event_record(event))
+        elif self._form == "live":
+            self._write_live(self._symbol(getattr(event, "state", None)) + event.text, isinstance(event, EndEvent))
+
+    def answer(self, answer: "Answer", pipeline: "Pipeline") -> None:
+        """Write what is due at the end."""
+        text = self._symbol(answer.state) + answer.text
+        if self._form == "text":
+            _write(text + "\n")
+        elif self._form == "markdown":
+            print_markdown(text)
+        elif self._form in ("json", "jsonl"):
+            from vita_demo.commands.report import report
+
+            kind = {"event": "answer"} if self._form == "jsonl" else {}
+            _write_json({**kind, **report(answer, pipeline)})
+
+    def _write_live(self, text: str, last: bool) -> None:
+        text += "\n" * last
+        if self._status_line is None:
+            _write(text)
+            return
+        if last:
+            self._status_line.clear()
+        self._status_line.write(text, sys.stdout)
+
+    def _symbol(self, state: str | None) -> str:
+        """Return the token that stands for a state, where it is to be seen."""
+        shown = (symbol for symbol, meaning in STATE_TOKENS.items() if meaning == state)
+        return next(shown, "") if self._show_state else ""
+
+
+def event_record(event: TokenEvent | EndEvent) -> dict[str, Any]:
+    """Return an event as what one line of JSON says."""
+    if isinstance(event, EndEvent):
+        return {"event": "end", "finish_reason": event.finish_reason, "text": event.text, "clock_s": event.time_s}
+    record: dict[str, Any] = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text,
+                              "clock_s": event.time_s}  # fmt: skip
+    if event.state is not None:
+        record["state"] = event.state
+    if event.logprob is not None:
+        record["logprob"] = event.logprob
+    return record
+
+
+def _write_json(record: dict[str, Any]) -> None:
+    _write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _write(text: str) -> None:
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()

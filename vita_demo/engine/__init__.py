@@ -1,0 +1,1 @@
+"""Where model and generation meet: encode, choose an engine, watch its tokens."""

@@ -1,0 +1,138 @@
+"""Where and in which precision the model runs, and how much memory that takes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from vita_demo.errors import GenerationError, InputError
+from vita_demo.model.decode.gemv import bfloat16_is_faster
+
+# In float32. A smaller model is quick in any precision, and answers alike on every machine in this one.
+_LARGE_BYTES = 1 << 30
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there; "auto" takes the GPU if there is one.
+
+    Raises:
+        InputError: when the device is unknown or absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name} is unknown; give auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name} is not there ({torch.cuda.device_count()} CUDA devices found); give cpu or auto"
+        )
+    return device
+
+
+def resolve_dtype(name: str, declared: str, device: torch.device, parameters: int) -> torch.dtype:
+    """Turn "auto" or a name into a dtype.
+
+    "auto" is the checkpoint's declared dtype on a GPU.  On a CPU it is float32 for a small model; for one of more than
+    1 GiB in float32 it is bfloat16 if that is what the checkpoint is in and this processor decodes it faster, or if
+    float32 would take more than half of the machine's memory.
+
+    Raises:
+        InputError: when the name is unknown.
+    """
+    if name != "auto":
+        if name not in _DTYPES:
+            raise InputError(f"--dtype {name} is unknown; give auto, {', '.join(_DTYPES)}")
+        return _DTYPES[name]
+    if device.type == "cuda":
+        return _DTYPES.get(declared, torch.bfloat16)
+    if 4 * parameters > physical_memory_bytes() / 2:
+        return torch.bfloat16
+    large = declared == "bfloat16" and 4 * parameters > _LARGE_BYTES
+    return torch.bfloat16 if large and bfloat16_is_faster() else torch.float32
+
+
+def synchronizer(device: torch.device) -> Callable[[], None]:
+    """Return a function that waits until the device has done its work."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of the peak, where the device can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Most memory allocated on a CUDA device since the reset; else the process's peak resident set, if known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would tell the parent's peak for a process that was forked from a large one.
+        return next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM:"))
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def current_memory_bytes() -> tuple[int, int]:
+    """Return the process's resident set, if known, and the bytes allocated on all CUDA devices."""
+    gpu = 0
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gpu = sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - looked at while tokens are made
+            host = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        host = 0
+    return host, gpu
+
+
+@contextmanager
+def memory_guard(advice: str) -> Iterator[None]:
+    """Turn "out of memory" of any allocator into one line that says what to lower."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise GenerationError(f"out of memory; {advice}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise GenerationError(f"out of memory; {advice}") from error
+
+
+def copy_bandwidth_bytes_per_s(device: torch.device, size_bytes: int = 256 << 20) -> float:
+    """Measure how fast memory is copied, bytes read and written together; the best of five after a warm-up."""
+    import time
+
+    source = torch.ones(size_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    wait, times = synchronizer(device), []
+    for _ in range(6):
+        wait()
+        start = time.perf_counter()
+        target.copy_(source)
+        wait()
+        times.append(time.perf_counter() - start)
+    return 2 * size_bytes / min(times[1:])
+
+
+def physical_memory_bytes() -> int:
+    """Memory of the machine; 16 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 16 << 30

@@ -1,0 +1,1 @@
+"""Weights from a checkpoint into a model, and back."""

@@ -1,0 +1,1 @@
+"""Products and copies in the way that this processor does fastest."""

@@ -1,0 +1,50 @@
+"""Products with bfloat16 weights in float32, for processors that have no bfloat16 instructions.
+
+They multiply bfloat16 several times slower than float32, unless it is one row that waits for memory anyway.  The
+weights are widened a block at a time, which stays in the processor's cache.
+"""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vita_demo.model.ops.timing import best_s
+
+# Values of a widened block: 2 MiB.
+_BLOCK = 1 << 19
+# With fewer rows the time goes into reading the weights.
+_MIN_ROWS = 8
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` that multiplies bfloat16 in float32 where that is faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., S, K] to [..., S, N]."""
+        # Training cannot look back through blocks that are written over.
+        eligible = x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        if eligible and x.shape[-2] >= _MIN_ROWS and float32_is_faster():
+            return linear_in_float32(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+def linear_in_float32(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``F.linear`` of [..., K] and [N, K] in float32; return it in the dtype of ``x``."""
+    wide = x.flatten(0, -2).float()  # [S, K]
+    out = wide.new_empty(len(wide), len(weight))  # [S, N]
+    rows = max(1, _BLOCK // weight.shape[1])
+    block = wide.new_empty(min(rows, len(weight)), weight.shape[1])
+    for part, columns in zip(torch.split(weight, rows), torch.split(out, rows, dim=1), strict=True):
+        torch.mm(wide, block[: len(part)].copy_(part).t(), out=columns)
+    if bias is not None:
+        out += bias
+    return out.to(x.dtype).view(*x.shape[:-1], -1)  # [..., N]
+
+
+@cache
+def float32_is_faster() -> bool:
+    """Measure once, in a few milliseconds, which of both this processor multiplies faster."""
+    x, weight = torch.ones(64, 512, dtype=torch.bfloat16), torch.ones(512, 512, dtype=torch.bfloat16)
+    return best_s(lambda: linear_in_float32(x, weight, None)) < best_s(lambda: F.linear(x, weight))

@@ -1,0 +1,47 @@
+"""A way around oneDNN, the library that torch asks for products in bfloat16 on the CPU.
+
+It multiplies many rows fast.  A single one torch's own loop multiplies up to twice as fast, but takes its turn only
+while oneDNN is switched off, and the switch is one for the whole process.
+"""
+
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import torch
+
+from vita_demo.model.ops.timing import best_s
+
+# Its attributes are properties, which their stub does not tell.
+_onednn: Any = torch.backends.mkldnn
+
+
+class _Bypass:
+    """Switches oneDNN off while anyone is inside; threads may be inside together."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before, _onednn.enabled = _onednn.enabled, False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _onednn.enabled = self._before
+
+
+bypass = _Bypass()
+
+
+@cache
+def bypass_is_faster() -> bool:
+    """Measure once, in about a millisecond, which way this processor multiplies a matrix with one vector faster."""
+    weight, x = torch.ones(512, 512, dtype=torch.bfloat16), torch.ones(512, dtype=torch.bfloat16)
+    through_s = best_s(lambda: torch.mm(x[None], weight.t()))
+    with bypass:
+        return best_s(lambda: torch.mv(weight, x)) < through_s

@@ -1,0 +1,77 @@
+"""Weights in 8 bits: value = q · scale with -127 ≤ q ≤ 127 and one scale for each row."""
+
+from functools import cache
+from types import ModuleType
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vita_demo.model.quantize.kernels import FEW_ROWS, numba_kernels, quantized_kernels
+from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU, QuantizedLinear
+
+_LARGEST = 127
+
+
+class Int8Linear(QuantizedLinear):
+    """A linear layer in 8 bits.
+
+    Attributes:
+        packed: int8 [N, K].
+        scales: bfloat16 [N].
+    """
+
+    name: ClassVar[str] = "int8"
+    rows_multiple: ClassVar[int] = 1
+    # torch's product reads past the end of rows of other lengths.
+    columns_multiple: ClassVar[int] = 32
+
+    def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        packed = torch.empty(self.out_features, self.in_features, dtype=torch.int8, device=device)
+        return packed, torch.empty(self.out_features, dtype=torch.bfloat16, device=device)
+
+    def fill(self, rows: slice, values: Tensor) -> None:
+        """Quantize ``values`` [R, K] into ``rows``."""
+        values = values.float()
+        scales = (values.abs().amax(1) / _LARGEST).bfloat16()  # [R]
+        scales.clamp_(min=torch.finfo(torch.bfloat16).tiny)
+        self.scales[rows] = scales
+        self.packed[rows] = (values / scales.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
+
+    def settle(self) -> None:
+        """Choose the CPU's product now: compiling it would make the first answer wait."""
+        if self.packed.device.type == "cpu" and self.large:
+            faster_kernels()
+
+    def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows [R, K] as numbers."""
+        return torch.mul(self.packed[rows], self.scales[rows, None].to(dtype))
+
+    def multiply(self, x: Tensor) -> Tensor | None:
+        """Multiply a few rows [M, K] to [M, N]."""
+        if x.device.type == "cpu":
+            return None if len(x) >= FEW_ROWS_ON_CPU else self._multiply_on_cpu(x)
+        compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
+        if compiled is None:
+            return None
+        product: Tensor = compiled.multiply_int8(x, self.packed, self.scales)
+        return product
+
+    def _multiply_on_cpu(self, x: Tensor) -> Tensor:
+        own = faster_kernels() if self.large else None
+        if own is None:
+            return multiply_with_torch(x, self.packed, self.scales)
+        product: Tensor = own.multiply_int8(x, self.packed, self.scales)
+        return product
+
+
+def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """Multiply on the CPU in bfloat16, in which alone torch has a fast product."""
+    return torch._weight_int8pack_mm(x.bfloat16().contiguous(), packed, scales)  # noqa: SLF001
+
+
+@cache
+def faster_kernels() -> ModuleType | None:
+    """Measure once, on more than its caches hold, whether this package's product is faster than torch's here."""
+    operands = torch.ones(1, 1024), torch.ones(16384, 1024, dtype=torch.int8), torch.ones(16384, dtype=torch.bfloat16)
+    return numba_kernels(lambda own: own.multiply_int8(*operands), lambda: multiply_with_torch(*operands))
