@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vita_demo.errors import InputError
-from vita_demo.request import Request
+from vita_demo.request import Request, fits_one_question
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_what_cannot_be_answered_is_refused_by_name(values: dict, words: str) ->
 def test_pictures_and_a_video_together_are_refused(file: Path) -> None:
     with pytest.raises(InputError, match="pictures or a video"):
         Request(question="?", image_paths=(file,), video_path=file)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "videos", "sounds", "fits"),
+    [(3, 0, 1, True), (0, 1, 1, True), (0, 0, 0, True), (1, 1, 0, False), (0, 2, 0, False), (0, 0, 2, False)],
+)
+def test_one_question_holds_pictures_or_one_video_and_one_sound(
+    pictures: int, videos: int, sounds: int, fits: bool
+) -> None:
+    assert fits_one_question(pictures, videos, sounds) is fits
 
 
 def test_folders_and_empty_files_are_refused(file: Path) -> None:

@@ -1,9 +1,40 @@
-"""What the user asks: a question, pictures or a video, a sound, and how to sample the video.  Checked once, here."""
+"""What the user asks: a question, pictures or a video, a sound, and how to sample the video.  Validated here."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from vita_demo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video the model sees.
+
+    Attributes:
+        fps: frames sampled per second.
+        max_frames: upper limit; more frames are thinned uniformly.
+        start_s, end_s: the part of the video to sample, in seconds; None is the video's start and its end.
+
+    Raises:
+        InputError: when a value is out of range; the message names the flag.
+    """
+
+    fps: float = 1.0
+    max_frames: int = 16
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the ranges."""
+        if not self.fps > 0:
+            raise InputError(f"--fps {self.fps:g} must be above 0; 1 is one frame a second")
+        if self.max_frames < 1:
+            raise InputError(f"--max_frames {self.max_frames} must be at least 1; the model was trained with up to 16")
+        start_s = self.start_s or 0.0
+        if start_s < 0:
+            raise InputError(f"--start {start_s:g} must not be negative; it counts seconds from the video's start")
+        if self.end_s is not None and self.end_s <= start_s:
+            raise InputError(f"--end {self.end_s:g} must come after --start {start_s:g}; both are seconds of the video")
 
 
 @dataclass(frozen=True)
@@ -38,12 +69,12 @@ class Request:
         """Refuse what cannot be answered before anything is loaded."""
         if not self.question.strip() and self.audio_path is None:
             raise InputError("there is nothing to answer: give --question TEXT, --audio_path FILE, or both")
-        if self.image_paths and self.video_path is not None:
+        if not fits_one_question(len(self.image_paths), self.video_path is not None, self.audio_path is not None):
             raise InputError(
                 f"--image_path {self.image_paths[0]} and --video_path {self.video_path} were both given: "
                 "the model sees pictures or a video, so leave one out"
             )
-        check_sampling(self.fps, self.max_frames, self.start_s, self.end_s)
+        Sampling(self.fps, self.max_frames, self.start_s, self.end_s)
         for path in self.image_paths:
             check_file(path, "--image_path")
         if self.video_path is not None and not self.video_path.is_dir():
@@ -52,21 +83,9 @@ class Request:
             check_file(self.audio_path, "--audio_path")
 
 
-def check_sampling(fps: float, max_frames: int, start_s: float | None, end_s: float | None) -> None:
-    """Refuse what no video can be sampled with; see ``Request`` for the values.
-
-    Raises:
-        InputError: naming the flag.
-    """
-    if not fps > 0:
-        raise InputError(f"--fps {fps:g} must be above 0; 1 is one frame a second")
-    if max_frames < 1:
-        raise InputError(f"--max_frames {max_frames} must be at least 1; the model was trained with up to 16")
-    start = start_s or 0.0
-    if start < 0:
-        raise InputError(f"--start {start:g} must not be negative; it counts seconds from the video's start")
-    if end_s is not None and end_s <= start:
-        raise InputError(f"--end {end_s:g} must come after --start {start:g}; both are seconds of the video")
+def fits_one_question(pictures: int, videos: int, sounds: int) -> bool:
+    """Whether one question can hold so many files: pictures or a single video, and at most one sound."""
+    return videos + (pictures > 0) <= 1 and sounds <= 1
 
 
 def check_file(path: Path, flag: str) -> None:

@@ -9,6 +9,7 @@ import click
 from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.options import FILE, SETTINGS, GroupedCommand, option_group, sampling_options
 from vita_demo.errors import InputError
+from vita_demo.request import Sampling
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS)
@@ -31,7 +32,7 @@ def inspect(media: tuple[Path, ...], **flags: Any) -> None:
     model's settings are read and its weights are not; nothing is downloaded.
     """
     from vita_demo.checkpoint.config import VitaConfig
-    from vita_demo.commands.inspect.inspection import Sampling, inspect_media
+    from vita_demo.commands.inspect.inspection import inspect_media
     from vita_demo.commands.inspect.view import show_inspection
 
     sampling = Sampling(flags["fps"], flags["max_frames"], flags["start"], flags["end"])

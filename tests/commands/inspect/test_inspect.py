@@ -29,7 +29,6 @@ from vita_demo.commands.inspect.drawing import (
 from vita_demo.commands.inspect.inspection import (
     Inspection,
     Picture,
-    Sampling,
     Sound,
     Video,
     inspect_file,
@@ -38,7 +37,7 @@ from vita_demo.commands.inspect.inspection import (
 from vita_demo.commands.inspect.view import half_blocks, show_inspection
 from vita_demo.errors import InputError
 from vita_demo.preprocess.media import load_media
-from vita_demo.request import Request
+from vita_demo.request import Request, Sampling
 from vita_demo.resources import resource
 
 Vita = Callable[..., Run]

@@ -18,27 +18,9 @@ from vita_demo.preprocess.audio import fbank, load_audio
 from vita_demo.preprocess.image import Tiles, choose_grid, fit_frame, load_image, tile_image
 from vita_demo.preprocess.media import sound_positions
 from vita_demo.preprocess.video import Frames, load_frames
-from vita_demo.request import check_file, check_sampling
+from vita_demo.request import Sampling, check_file, fits_one_question
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames of a video are seen; see ``Request``.
-
-    Raises:
-        InputError: when a value is out of range.
-    """
-
-    fps: float = 1.0
-    max_frames: int = 16
-    start_s: float | None = None
-    end_s: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no video can be sampled with."""
-        check_sampling(self.fps, self.max_frames, self.start_s, self.end_s)
 
 
 @dataclass(frozen=True)
@@ -172,9 +154,9 @@ class Inspection:
 
     @property
     def fits_one_question(self) -> bool:
-        """One question takes pictures or one video, and one sound."""
+        """Whether one question can hold all of them."""
         kinds = [item.kind for item in self.items]
-        return kinds.count("sound") <= 1 and kinds.count("video") + ("picture" in kinds) <= 1
+        return fits_one_question(*(kinds.count(kind) for kind in ("picture", "video", "sound")))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
