@@ -1,5 +1,7 @@
 """The definitions of the README's table, on invented times."""
 
+from dataclasses import replace
+
 import pytest
 
 from vita_demo.metrics import RunRecorder
@@ -43,6 +45,20 @@ def test_prefill_and_decode_are_never_mixed(clock: Clock) -> None:
     assert stats.e2e_tps == pytest.approx(4 / 2.5)
     assert stats.stages == pytest.approx({"vision": 0.5, "prefill": 0.5, "decode": 0.4})
     assert stats.itl_s == pytest.approx({"p50": 0.1, "p90": 0.18, "p99": 0.198, "max": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("decode_s", "callbacks_s", "shown_s"), [(3.0, 1.0, 2.0), (1.0, 1.5, 0.0)], ids=["within", "longer by the clock"]
+)
+def test_stages_without_overlap_count_callbacks_once(
+    clock: Clock, decode_s: float, callbacks_s: float, shown_s: float
+) -> None:
+    stats = record(clock, [102.0, 102.0 + decode_s]).finish(prompt_positions=50, end=110.0)
+    extra = {"load": 9.0, "compile": 2.0, "callbacks": callbacks_s}
+    stages = replace(stats, stages={**stats.stages, **extra}).stages_without_overlap
+    expected = {"media": 0.0, "vision": 0.5, "audio": 0.0, "prefill": 0.5, "decode": shown_s, "callbacks": callbacks_s}
+    assert stages == pytest.approx(expected)
+    assert [*stages] == [*expected]
 
 
 @pytest.mark.parametrize("times", [[], [102.0]])

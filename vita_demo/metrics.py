@@ -13,6 +13,7 @@ from statistics import quantiles
 from typing import Any
 
 SCHEMA_VERSION = 1
+REQUEST_STAGES = ("media", "vision", "audio", "prefill", "decode", "callbacks")
 
 
 @dataclass
@@ -61,6 +62,15 @@ class RunStats:
     peak_memory_bytes: int | None = None
     bandwidth_fraction: float | None = None
     drafts: Drafts | None = None
+
+    @property
+    def stages_without_overlap(self) -> dict[str, float]:
+        """Seconds in each of ``REQUEST_STAGES``, which add up: callbacks run between tokens, so decode is without them.
+
+        Loading precedes the request, and compiling and capturing lie within other stages, so none of them appears.
+        """
+        stages = {name: self.stages.get(name, 0.0) for name in REQUEST_STAGES}
+        return {**stages, "decode": max(0.0, stages["decode"] - stages["callbacks"])}
 
     @property
     def decode_s(self) -> float:

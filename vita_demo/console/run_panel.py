@@ -100,11 +100,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def _stage_bar(stats: RunStats, width: int) -> Group:
-    # Callbacks run between tokens, so their time lies within decode's.
-    stages = {name: seconds for name, seconds in stats.stages.items() if name in _STAGE_STYLES and seconds > 0}
-    callbacks = stages.pop("callbacks", 0.0)
-    if callbacks and "decode" in stages:
-        stages = {**stages, "decode": max(0.0, stages["decode"] - callbacks), "callbacks": callbacks}
+    stages = {name: seconds for name, seconds in stats.stages_without_overlap.items() if seconds > 0}
     total = sum(stages.values())
     bar, legend = Text(), Text()
     for name, seconds in stages.items():
