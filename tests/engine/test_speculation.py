@@ -65,7 +65,7 @@ def test_one_pass_gives_the_logits_of_its_steps(model: LanguageModel, count: int
 def test_what_is_not_accepted_is_written_over(model: LanguageModel) -> None:
     ours, theirs = decoder_after(model, 9), decoder_after(model, 9)
     ours.verify(torch.tensor([3, 7, 50, 51, 52]))
-    ours.keep()
+    ours.commit()
     assert ours.cache.length == 11
     for token_id in (3, 7):
         theirs.step(torch.tensor([token_id]))

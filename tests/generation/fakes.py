@@ -54,13 +54,13 @@ class ChainDecoder:
 
     def __init__(self, memory: int, vocab_size: int = 6, seed: int = 0) -> None:
         self.memory, self.vocab_size, self.seed = memory, vocab_size, seed
-        self.kept: list[int] = []
+        self.committed: list[int] = []
         self.passes = 0
         self._rest: list[int] = []
 
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
         self.passes += 1
-        return self._logits(self.kept)
+        return self._logits(self.committed)
 
     def step(self, token_id: Tensor) -> Tensor:
         return self.verify(token_id)
@@ -68,11 +68,11 @@ class ChainDecoder:
     def verify(self, token_ids: Tensor) -> Tensor:
         self.passes += 1
         first, *self._rest = token_ids.tolist()
-        self.kept = [*self.kept, first]
-        return torch.cat([self._logits([*self.kept, *self._rest[:count]]) for count in range(len(token_ids))])
+        self.committed = [*self.committed, first]
+        return torch.cat([self._logits([*self.committed, *self._rest[:count]]) for count in range(len(token_ids))])
 
-    def keep(self) -> None:
-        self.kept = [*self.kept, self._rest.pop(0)]
+    def commit(self) -> None:
+        self.committed = [*self.committed, self._rest.pop(0)]
 
     def _logits(self, ids: Sequence[int]) -> Tensor:
         context = [*ids[-self.memory :], self.seed]

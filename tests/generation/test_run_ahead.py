@@ -42,7 +42,7 @@ class MemoryDecoder:
 
     def step(self, token_id: Tensor) -> Tensor:
         logits = self.launch(token_id, 0)
-        self.keep()
+        self.commit()
         return logits
 
     def launch(self, token_id: Tensor, ahead: int) -> Tensor:
@@ -52,7 +52,7 @@ class MemoryDecoder:
         self.memory[self.length + ahead] = int(token_id)
         return self.logits(self.length + ahead + 1)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         self.length += 1
 
     def logits(self, filled: int) -> Tensor:

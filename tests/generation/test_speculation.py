@@ -42,7 +42,7 @@ def assert_the_same(memory: int, chain: int, input_ids: Sequence[int], **values:
     pairs = zip_longest(speculated(ours, options, input_ids, drafts), plain(theirs, options))
     for number, (token, expected) in enumerate(pairs):
         assert token._replace(together=False) == expected
-        assert ours.kept == theirs.kept
+        assert ours.committed == theirs.committed
         assert ours.passes + drafts.accepted == theirs.passes == number + 1
     return drafts
 
@@ -158,8 +158,8 @@ def test_whoever_leaves_finds_the_decoder_as_the_plain_loop_leaves_it(after: int
         for _ in range(after):
             next(tokens)
         tokens.close()
-    assert decoders[0].kept == decoders[1].kept
-    assert len(decoders[0].kept) == after - 1
+    assert decoders[0].committed == decoders[1].committed
+    assert len(decoders[0].committed) == after - 1
 
 
 class Slow(GenerationCallback):
@@ -216,7 +216,7 @@ def test_a_callback_ends_the_answer_at_any_token(until: int) -> None:
     assert len(seen) == until + 1 == decoder.passes + drafts.accepted
     assert isinstance(end, EndEvent)
     assert end.finish_reason == "cancelled"
-    assert len(decoder.kept) == until
+    assert len(decoder.committed) == until
 
 
 def test_the_reader_is_not_left_in_inference_mode() -> None:

@@ -34,8 +34,8 @@ class Decoder(Protocol):
     def launch(self, token_id: Tensor, ahead: int) -> Tensor:
         """Begin to read one token [1], ``ahead`` positions behind those that count; otherwise as ``step``."""
 
-    def keep(self) -> None:
-        """Count one more position as filled: one that was launched, or read beyond the first by ``verify``."""
+    def commit(self) -> None:
+        """Advance the cache's length by one: the oldest token launched (or verified) becomes part of the sequence."""
 
 
 def generate_tokens(
@@ -88,7 +88,7 @@ def generate_ahead(
                 launched += 1
             token_id = readback.receive()
             if step:
-                decoder.keep()
+                decoder.commit()
         yield Sampled(token_id)
 
 

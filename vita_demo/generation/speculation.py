@@ -29,7 +29,7 @@ class VerifyingDecoder(Decoder, Protocol):
     def verify(self, token_ids: Tensor) -> Tensor:
         """Read tokens [n]; return the logits after each [n, vocab_size], valid until the next step.
 
-        Only the first token is kept; what is read next takes the places of the others.
+        Only the first token is committed; the next pass overwrites the cache slots of the others.
         """
 
 
@@ -77,7 +77,7 @@ def speculate_tokens(
 ) -> Iterator[Sampled]:
     """Yield the tokens of ``generate_tokens`` after the prompt [1, S, D], up to 1 + ``options.speculate`` a pass.
 
-    The decoder keeps a token only when the one after it is yielded: whoever closes this finds the decoder as it is
+    The decoder commits a token only when the one after it is yielded: whoever closes this finds the decoder as it is
     without speculation.
 
     Args:
@@ -102,7 +102,7 @@ def speculate_tokens(
             tokens = list(_choose(logits, draft, sampler, answer, step, options.top_logprobs))
         for token in tokens:
             if token.together:
-                decoder.keep()
+                decoder.commit()
                 drafts.accepted += 1
             lookup.append(token.token_id)
             yield token

@@ -201,7 +201,7 @@ class Ahead:
     def launch(self, token_id: Tensor, ahead: int) -> Tensor:
         return self.bucket_step.launch(token_id, self.cache.length + ahead)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         self.cache.length += 1
 
 

@@ -70,9 +70,9 @@ class Decoder:
         return logits
 
     def launch(self, token_id: Tensor, ahead: int) -> Tensor:
-        """Begin to read one token [1], ``ahead`` positions behind those that count; see ``step`` and ``keep``.
+        """Launch a decode step for one token [1] without synchronizing, into cache slot ``length + ahead``.
 
-        Where nobody keeps it, the next to be read is written over it.
+        Returns the logits as ``step`` does.  Unless ``commit`` follows, the next step overwrites the slot.
         """
         if self._bucket_step is None:
             raise GenerationError("this decoder's steps cannot be launched; this is a defect of vita-demo")
@@ -81,18 +81,18 @@ class Decoder:
     def verify(self, token_ids: Tensor) -> Tensor:
         """Read tokens [n] in one pass; return the logits after each [n, vocab_size], valid until the next step.
 
-        Only the first token is kept; see ``keep``.  To be called in inference mode, as ``step``.
+        Only the first token is committed; see ``commit``.  To be called in inference mode, as ``step``.
         """
         if len(token_ids) == 1:
             return self.step(token_ids)
-        kept = self.cache.length + 1
+        committed = self.cache.length + 1
         try:
             embeds = self.language_model.embed_tokens(token_ids)[None]  # [1, n, D]
             logits: Tensor = self.language_model(embeds, self.cache, last=len(token_ids))
         finally:
-            self.cache.truncate(kept)
+            self.cache.truncate(committed)
         return logits
 
-    def keep(self) -> None:
-        """Count one more position as filled: one that was launched, or that ``verify`` read."""
+    def commit(self) -> None:
+        """Advance the cache's length by one: the oldest token launched (or verified) becomes part of the sequence."""
         self.cache.length += 1
