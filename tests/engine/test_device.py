@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vita_demo.engine import device
 from vita_demo.engine.device import resolve_dtype
-from vita_demo.engine.engine import device
 from vita_demo.errors import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

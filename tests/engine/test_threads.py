@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vita_demo.engine.engine import threads
+from vita_demo.engine import threads
 from vita_demo.engine.threads import physical_cores, use_threads
 from vita_demo.errors import InputError
 from vita_demo.pipeline import Pipeline
