@@ -1,53 +1,65 @@
-"""One turn of a conversation: what was asked and what was answered."""
+"""What the model answered: the record that a generation ends with, and a turn of a conversation.  No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from vita_demo.generation.stopping import FinishReason
 from vita_demo.metrics import RunStats
 from vita_demo.request import Request
 
+FinishReason = Literal["stop", "length", "cancelled", "timeout", "error"]
+
 
 @dataclass(frozen=True)
-class Turn:
-    """A question with its media, and its answer.
+class PromptSummary:
+    """What stands before an answer, counted in positions of the language model.
 
     Attributes:
-        request: the question and the paths of its media.
-        text: the answer without state token, stop token and stop string.
-        token_ids: all generated ids, state and stop tokens included.
-        finish_reason: why the answer ended.
-        state: what the model took the query for: "text", "speech", "noise", or None when it did not say.
-        reused_positions: positions before the answer that were in the cache already.
-        stats: times and rates, with the newly computed positions as ``prompt_positions``; None for a turn that was
-            loaded from a file.
+        tokens: positions in all: text, image and audio.
+        image_tokens, audio_tokens: how many of them are media.
+        cached_tokens: how many were in the KV cache already, from earlier turns.
+        free_tokens: positions of the context that are left for the answer.
+        frames: video frames that were seen.
+        notes: one line on each file: what of it was used.
     """
 
-    request: Request
+    tokens: int
+    image_tokens: int = 0
+    audio_tokens: int = 0
+    cached_tokens: int = 0
+    free_tokens: int = 0
+    frames: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text_tokens(self) -> int:
+        """Positions that are text."""
+        return self.tokens - self.image_tokens - self.audio_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model answered, and how fast.
+
+    Attributes:
+        text: the answer without state token, stop token and stop string.
+        token_ids: all generated ids, state and stop tokens included, without the prompt.
+        finish_reason: why it ended.
+        state: what the model took the query for: "text", "speech", "noise", or None when it did not say.
+        prompt: what stood before it.
+        stats: times and rates; ``RunStats()`` for an answer that was loaded from a file.
+    """
+
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     state: str | None = None
-    reused_positions: int = 0
-    stats: RunStats | None = None
+    prompt: PromptSummary = field(default_factory=lambda: PromptSummary(0))
+    stats: RunStats = field(default_factory=RunStats)
 
 
 @dataclass(frozen=True)
-class TurnStart:
-    """What is known before the first token of an answer.
+class Turn:
+    """One turn of a conversation: a question with its media, and the answer."""
 
-    Attributes:
-        notes: one line on each file: what of it is used.
-        reused_positions: positions that are in the cache already.
-        computed_positions: positions that are computed now.
-        free_positions: positions of the context that are left for the answer.
-    """
-
-    notes: tuple[str, ...]
-    reused_positions: int
-    computed_positions: int
-    free_positions: int
-
-    @property
-    def prompt_positions(self) -> int:
-        """Positions before the answer in all."""
-        return self.reused_positions + self.computed_positions
+    request: Request
+    answer: Answer

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
-from vita_demo.engine.engine import Watch, record, warm_up, watched_events
 from vita_demo.engine.generate import embed_inputs
-from vita_demo.generation.background import BackgroundIterator, pushed
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.vita import VitaForGeneration
+from vita_demo.errors import GenerationError, InputError
+from vita_demo.generation.background import BackgroundIterator, text_producer
 from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
-from vita_demo.model.vita import VitaModel
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import build_prompt
@@ -32,14 +33,14 @@ from vita_demo.request import Request
 
 def load_pretrained(
     model_path: str = EMBEDDED, device: str = "auto", dtype: str = "auto", quantize: str | None = None
-) -> tuple[VitaModel, VitaTokenizer]:
+) -> tuple[VitaForGeneration, VitaTokenizer]:
     """Load a model and its tokenizer; see ``Pipeline.load``."""
     pipeline = Pipeline.load(model_path, device=device, dtype=dtype, quantize=quantize)
     return pipeline.model, pipeline.tokenizer
 
 
 def prepare_inputs(
-    model: VitaModel,
+    model: VitaForGeneration,
     tokenizer: VitaTokenizer,
     question: str = "",
     *,
@@ -81,20 +82,20 @@ def prepare_inputs(
 
 
 def generate_with_streaming(
-    model: VitaModel, tokenizer: Any, input_ids: Any, images: Any = None, audios: Any = None, **arguments: Any
+    model: VitaForGeneration, tokenizer: Any, input_ids: Any, images: Any = None, audios: Any = None, **arguments: Any
 ) -> Tensor:
     """Print the answer to stdout as it is made; return its ids [1, n]."""
     printer = TextStream(tokenizer)
     output_ids = []
     for event in stream_generation(model, tokenizer, (input_ids, images, audios), arguments):
-        printer.on_finalized_text(event.text, stream_end=isinstance(event, EndEvent))
-        if isinstance(event, TokenEvent):
+        printer.on_finalized_text(event.text, stream_end=event.finish_reason is not None)
+        if event.token_id is not None:
             output_ids.append(event.token_id)
-    return torch.tensor([output_ids], dtype=torch.long)
+    return torch.tensor([output_ids], dtype=torch.long)  # [1, n]
 
 
 def generate_with_callbacks(
-    model: VitaModel,
+    model: VitaForGeneration,
     tokenizer: Any,
     input_ids: Any,
     images: Any = None,
@@ -106,12 +107,11 @@ def generate_with_callbacks(
     """Generate with callbacks called for the start, each token and the end; return the ids [1, n]."""
     arguments["max_new_tokens"] = max_new_tokens
     events = stream_generation(model, tokenizer, (input_ids, images, audios), arguments, callbacks)
-    output_ids = [event.token_id for event in events if isinstance(event, TokenEvent)]
-    return torch.tensor([output_ids], dtype=torch.long)
+    return torch.tensor([answer_of(events).token_ids], dtype=torch.long)  # [1, n]
 
 
 def generate_with_iterator_streamer(
-    model: VitaModel,
+    model: VitaForGeneration,
     tokenizer: Any,
     input_ids: Any,
     images: Any = None,
@@ -124,43 +124,99 @@ def generate_with_iterator_streamer(
     Raises:
         GenerationError: from ``next``, when no text comes for ``timeout_s``.
     """
-
-    def texts(signal: StopSignal) -> Iterator[str]:
-        for event in stream_generation(model, tokenizer, (input_ids, images, audios), arguments, signal=signal):
-            if event.text:
-                yield event.text
-
-    return BackgroundIterator(pushed(texts), timeout_s)
+    media = (input_ids, images, audios)
+    stream = text_producer(lambda signal: stream_generation(model, tokenizer, media, arguments, signal=signal))
+    return BackgroundIterator(stream, timeout_s)
 
 
 def stream_generation(
-    model: VitaModel,
+    model: VitaForGeneration,
     tokenizer: Any,
-    inputs: tuple[Any, Any, Any],
+    media: tuple[Any, Any, Any],
     arguments: dict[str, Any],
     callbacks: Sequence[GenerationCallback] = (),
     signal: StopSignal | None = None,
-) -> Iterator[TokenEvent | EndEvent]:
+) -> Iterator[Event]:
     """Generate for (input_ids, images, audios) with the keyword ``arguments`` of ``generate``; yield the events."""
     options = GenerationOptions.from_generate(model.config.generation_defaults, arguments)
-    warm_up(model, options)
-    recorder = record(model)
-    recorder.begin_model()
-    embeds, ids = embed_inputs(model, *inputs)
-    watch = Watch(recorder, callbacks, signal or StopSignal())
-    yield from watched_events(model, adapt_tokenizer(tokenizer, model), embeds, ids, options, watch)
+    reader = adapt_tokenizer(tokenizer, model)
+    generation = Generation(model, options, reader.stop_ids, callbacks=callbacks, signal=signal)
+    generation.recorder.begin_model()
+    with generation.guard():
+        inputs = embed_inputs(model, *media)
+    return generation.events(inputs, reader)
+
+
+class VITAModelWithCallbacks:
+    """Wraps a model and its tokenizer; every generation calls the callbacks that were added.
+
+    Attributes:
+        callbacks: in the order in which they are called.
+    """
+
+    def __init__(self, model: VitaForGeneration, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.callbacks: list[GenerationCallback] = []
+        self._generating = False
+
+    def add_callback(self, callback: GenerationCallback | type[GenerationCallback]) -> None:
+        """Add a callback, or an instance of a callback class.
+
+        Raises:
+            GenerationError: while a generation runs.
+        """
+        self._refuse_while_generating("add")
+        self.callbacks.append(callback() if isinstance(callback, type) else callback)
+
+    def remove_callback(self, callback: GenerationCallback | type[GenerationCallback]) -> None:
+        """Remove a callback, or all of a class.
+
+        Raises:
+            InputError: when it is not there.
+            GenerationError: while a generation runs.
+        """
+        self._refuse_while_generating("remove")
+        kept = [
+            each
+            for each in self.callbacks
+            if not (isinstance(each, callback) if isinstance(callback, type) else each is callback)
+        ]
+        if len(kept) == len(self.callbacks):
+            name = callback.__name__ if isinstance(callback, type) else type(callback).__name__
+            raise InputError(f"callback {name} is not there to be removed; add_callback adds one")
+        self.callbacks = kept
+
+    def generate(self, input_ids: Any, images: Any = None, audios: Any = None, **arguments: Any) -> Tensor:
+        """Generate with all callbacks; see ``generate_with_callbacks``.
+
+        Raises:
+            GenerationError: while another generation of this wrapper runs.
+        """
+        self._refuse_while_generating("generate")
+        self._generating = True
+        try:
+            return generate_with_callbacks(
+                self.model, self.tokenizer, input_ids, images, audios, self.callbacks, **arguments
+            )
+        finally:
+            self._generating = False
+
+    def _refuse_while_generating(self, what: str) -> None:
+        if self._generating:
+            raise GenerationError(f"cannot {what} while a generation runs; wait for its end")
 
 
 @dataclass(frozen=True)
 class _Adapted:
-    """A tokenizer of transformers with what events need."""
+    """One of transformers' tokenizers with what ``stream_events`` needs."""
 
     stop_ids: frozenset[int]
     states: dict[int, str]
     decode: Callable[..., str]
 
 
-def adapt_tokenizer(tokenizer: Any, model: VitaModel) -> Any:
+def adapt_tokenizer(tokenizer: Any, model: VitaForGeneration) -> Any:
     """Return the tokenizer itself if it is ours, else one of transformers' with its stop and state tokens found."""
     if isinstance(tokenizer, VitaTokenizer):
         return tokenizer

@@ -3,29 +3,29 @@
 Knows turns, prompts and the cache; knows no commands, files or terminal.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from vita_demo.answer import Turn, TurnStart
-from vita_demo.engine.device import memory_guard, reset_peak_memory
-from vita_demo.engine.engine import Watch, continued_events, record, warm_up
+from vita_demo.answer import Answer, PromptSummary, Turn
+from vita_demo.engine.device import memory_guard
 from vita_demo.engine.features import Features, encode_media
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError, InputError
-from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.pipeline import Pipeline
-from vita_demo.preprocess.media import load_media
+from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import Prompt, PromptTurn, build_prompts, system_prompts
 from vita_demo.request import Request
 
-# The cache grows by whole steps, so that not every turn copies it.
-_CAPACITY_STEP = 1024
 _ADVICE = "take turns back with undo, begin a new conversation, lower --max_new_tokens, or choose --dtype bfloat16"
 
 
@@ -43,7 +43,7 @@ class _Exchange:
 
     @property
     def prompt_turn(self) -> PromptTurn:
-        answer, answer_ids = (self.turn.text, self.turn.token_ids) if self.turn is not None else ("", ())
+        answer, answer_ids = (self.turn.answer.text, self.turn.answer.token_ids) if self.turn is not None else ("", ())
         features = self.features
         return PromptTurn(self.request.question, features.count, features.sound is not None, answer, answer_ids)
 
@@ -67,8 +67,8 @@ def check_options(options: GenerationOptions) -> None:
 class Conversation:
     """Questions and answers about pictures, videos and sound, one at a time, with memory.
 
-    What holds at any time: the cache's first ``length`` positions are the beginning of what the turns amount to under
-    the system prompt that was last computed.  All that lies behind them is computed with the next question.
+    Invariant: ``cache[:length]`` is a prefix of the conversation's tokens under ``_computed_system``.  What follows it
+    is computed with the next question.
 
     Args:
         pipeline: the loaded model.
@@ -108,18 +108,25 @@ class Conversation:
         return self._pipeline.settings.config.trained_positions
 
     def ask(
-        self, request: Request, options: GenerationOptions | None = None, *, signal: StopSignal | None = None
-    ) -> Iterator[TurnStart | TokenEvent | EndEvent | Turn]:
-        """Answer ``request`` token by token: its start, token events, an end event, and at last the turn.
+        self,
+        request: Request,
+        options: GenerationOptions | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        signal: StopSignal | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Event]:
+        """Answer ``request`` token by token; the last event says why the answer ended and has the whole of it.
 
-        An answer that ``signal`` or Ctrl-C ends, or whose reader closes this, is a turn with the tokens that were
-        delivered.
-        After an error the conversation is as it was.
+        The answer becomes a turn when its events are read to the end.  One that ``signal`` or Ctrl-C ends, or whose
+        reader leaves, is a turn with the tokens that were delivered.  After an error the conversation is as it was.
 
         Args:
             request: what to answer.
             options: how to generate; None is the checkpoint's defaults, greedy.
+            callbacks: who watches; ``on_generation_start`` learns what of the prompt is cached.
             signal: ends the answer from outside.
+            on_stage: learns the name of each stage when it begins.
 
         Raises:
             MediaError: when a file cannot be read.
@@ -127,18 +134,22 @@ class Conversation:
             ConfigError: when the options need transformers' engine.
             GenerationError: when memory runs out.
         """
-        options, watch = self._prepare(options, signal)
-        recorder = watch.recorder
+        generation = self._begin(options, callbacks, signal, on_stage)
+        recorder = generation.recorder
         with recorder.stage("media"):
             media = load_media(request, self._pipeline.settings.config)
-        with memory_guard(_ADVICE):
+        with generation.guard():
             features = encode_media(self._pipeline.model, request, media, recorder)
-            asked = _Exchange(request, features)
-            yield from self._answer([*self._exchanges, asked], options, watch, media.notes)
+            return self._answer([*self._exchanges, _Exchange(request, features)], generation, media)
 
     def regenerate(
-        self, options: GenerationOptions | None = None, *, signal: StopSignal | None = None
-    ) -> Iterator[TurnStart | TokenEvent | EndEvent | Turn]:
+        self,
+        options: GenerationOptions | None = None,
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        signal: StopSignal | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Event]:
         """Answer the last question again, in place of its answer; see ``ask``.
 
         Raises:
@@ -146,11 +157,10 @@ class Conversation:
         """
         if not self._exchanges:
             raise InputError("there is no answer to make again; ask something first")
-        options, watch = self._prepare(options, signal)
-        watch.recorder.begin_model()
-        asked = replace(self._exchanges[-1], turn=None)
-        with memory_guard(_ADVICE):
-            yield from self._answer([*self._exchanges[:-1], asked], options, watch, ())
+        generation = self._begin(options, callbacks, signal, on_stage)
+        generation.recorder.begin_model()
+        with generation.guard():
+            return self._answer([*self._exchanges[:-1], replace(self._exchanges[-1], turn=None)], generation, Media())
 
     def undo(self) -> Turn:
         """Take the last turn back and return it.
@@ -175,7 +185,7 @@ class Conversation:
         model, config = self._pipeline.model, self._pipeline.settings.config
         exchanges = []
         for turn in turns:
-            self._check_tokens(turn)
+            self._check_tokens(turn.answer)
             media = load_media(turn.request, config)
             with memory_guard(_ADVICE):
                 exchanges.append(_Exchange(turn.request, encode_media(model, turn.request, media, RunRecorder()), turn))
@@ -187,52 +197,53 @@ class Conversation:
     def _limit(self) -> int:
         return self._pipeline.model.config.text.max_position_embeddings
 
-    def _check_tokens(self, turn: Turn) -> None:
+    def _check_tokens(self, answer: Answer) -> None:
         tokenizer = self._pipeline.tokenizer
-        known = turn.token_ids and all(0 <= token_id < len(tokenizer) for token_id in turn.token_ids)
-        if not known or turn.text not in tokenizer.decode(turn.token_ids):
+        known = answer.token_ids and all(0 <= token_id < len(tokenizer) for token_id in answer.token_ids)
+        if not known or answer.text not in tokenizer.decode(answer.token_ids):
             raise InputError(
-                f"the answer {turn.text[:30]!r} is not what its token ids say to this model's tokenizer; "
+                f"the answer {answer.text[:30]!r} is not what its token ids say to this model's tokenizer; "
                 "load the conversation with the model that it was saved with"
             )
 
-    def _prepare(self, options: GenerationOptions | None, signal: StopSignal | None) -> tuple[GenerationOptions, Watch]:
-        model = self._pipeline.model
-        options = options or GenerationOptions.resolve(self._pipeline.settings.config.generation_defaults)
+    def _begin(
+        self,
+        options: GenerationOptions | None,
+        callbacks: Sequence[GenerationCallback],
+        signal: StopSignal | None,
+        on_stage: Callable[[str], None],
+    ) -> Generation:
+        pipeline = self._pipeline
+        options = options or GenerationOptions.resolve(pipeline.settings.config.generation_defaults)
         check_options(options)
-        warm_up(model, options)
-        reset_peak_memory(model.device)
-        return options, Watch(record(model), signal=signal or StopSignal())
+        stop_ids = pipeline.tokenizer.stop_ids
+        return Generation(
+            pipeline.model, options, stop_ids, callbacks=callbacks, signal=signal, on_stage=on_stage, advice=_ADVICE
+        )
 
-    def _answer(
-        self, exchanges: list[_Exchange], options: GenerationOptions, watch: Watch, notes: tuple[str, ...]
-    ) -> Iterator[TurnStart | TokenEvent | EndEvent | Turn]:
+    def _answer(self, exchanges: list[_Exchange], generation: Generation, media: Media) -> Iterator[Event]:
         """Answer the last of ``exchanges``, which is open, and keep them all."""
         free = self._free_positions(exchanges)
-        options = replace(options, max_new_tokens=min(options.max_new_tokens, free))
-        decoder, embeds, input_ids = self._continue(exchanges, options.max_new_tokens)
-        start = TurnStart(notes, decoder.cache.length, embeds.shape[1], free)
-        tokens: list[TokenEvent] = []
-        end: EndEvent | None = None
-        try:
-            yield start
-            for event in continued_events(decoder, self._pipeline.tokenizer, embeds, input_ids, options, watch):
-                if isinstance(event, TokenEvent):
-                    tokens.append(event)
-                else:
-                    end = event
-                yield event
-        except (GeneratorExit, KeyboardInterrupt):
-            now = watch.recorder.clock()
-            end = end or EndEvent("cancelled", "", now, watch.recorder.finish(start.computed_positions, now))
-            raise
-        finally:
-            if tokens and end is not None:
-                turn = _turn(exchanges[-1].request, start, tokens, end)
-                self._exchanges = [*exchanges[:-1], replace(exchanges[-1], turn=turn)]
-            else:
-                decoder.cache.truncate(start.reused_positions)
-        yield turn
+        decoder, embeds, input_ids = self._continue(exchanges, min(generation.options.max_new_tokens, free))
+        cached = decoder.cache.length
+        summary = PromptSummary(
+            tokens=cached + embeds.shape[1],
+            image_tokens=sum(exchange.features.image_tokens for exchange in exchanges),
+            audio_tokens=sum(exchange.features.audio_tokens for exchange in exchanges),
+            cached_tokens=cached,
+            free_tokens=free,
+            frames=media.frames,
+            notes=media.notes,
+        )
+
+        def keep(answer: Answer | None) -> None:
+            if answer is None or not answer.token_ids:
+                decoder.cache.truncate(cached)
+                return
+            turn = Turn(exchanges[-1].request, answer)
+            self._exchanges = [*exchanges[:-1], replace(exchanges[-1], turn=turn)]
+
+        return generation.events(Inputs(embeds, input_ids, summary), self._pipeline.tokenizer, decoder, keep)
 
     def _free_positions(self, exchanges: list[_Exchange]) -> int:
         positions = self._positions(exchanges, self._system_prompt(exchanges))
@@ -252,15 +263,14 @@ class Conversation:
             self._truncate(0)
         # The logits after the last position are needed, so that one is computed in any case.
         self._truncate(sum(sizes) - 1)
-        needed = sum(sizes) + max_new_tokens
-        capacity = min(-(-needed // _CAPACITY_STEP) * _CAPACITY_STEP, self._limit)
-        self._decoder = self._pipeline.model.decoder(capacity, self._decoder)
+        model = self._pipeline.model
+        self._decoder = model.decoder(model.rounded(sum(sizes) + max_new_tokens), self._decoder)
         self._computed_system = system
         pieces, known = [], self._decoder.cache.length
         for exchange, prompt, size in zip(exchanges, prompts, sizes, strict=True):
             if known < size:
                 features = exchange.features
-                embeds = self._pipeline.model.embed(prompt.input_ids, features.images, features.sound)  # [1, size, D]
+                embeds = model.embed(prompt.input_ids, features.images, features.sound)  # [1, size, D]
                 pieces.append(embeds[:, known:])
             known = max(known - size, 0)
         return self._decoder, torch.cat(pieces, dim=1), [i for prompt in prompts for i in prompt.input_ids]
@@ -280,15 +290,3 @@ class Conversation:
     def _truncate(self, length: int) -> None:
         if self._decoder is not None:
             self._decoder.cache.truncate(length)
-
-
-def _turn(request: Request, start: TurnStart, tokens: Sequence[TokenEvent], end: EndEvent) -> Turn:
-    return Turn(
-        request=request,
-        text="".join(event.text for event in tokens) + end.text,
-        token_ids=tuple(event.token_id for event in tokens),
-        finish_reason=end.finish_reason,
-        state=tokens[0].state,
-        reused_positions=start.reused_positions,
-        stats=end.stats,
-    )

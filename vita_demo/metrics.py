@@ -7,7 +7,7 @@ the media not yet read; media that were read while the model loaded count as if 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from statistics import quantiles
 from typing import Any
@@ -51,14 +51,14 @@ class RunStats:
         drafts: tokens that were guessed ahead; None without speculation.
     """
 
-    stages: Mapping[str, float]
-    prompt_positions: int
-    tokens: int
-    ttft_s: float | None
-    ttft_model_s: float | None
-    ttft_text_s: float | None
-    total_s: float
-    token_gaps_s: Sequence[float]
+    stages: Mapping[str, float] = field(default_factory=dict)
+    prompt_positions: int = 0
+    tokens: int = 0
+    ttft_s: float | None = None
+    ttft_model_s: float | None = None
+    ttft_text_s: float | None = None
+    total_s: float = 0.0
+    token_gaps_s: Sequence[float] = ()
     peak_memory_bytes: int | None = None
     bandwidth_fraction: float | None = None
     drafts: Drafts | None = None
@@ -71,6 +71,11 @@ class RunStats:
         """
         stages = {name: self.stages.get(name, 0.0) for name in REQUEST_STAGES}
         return {**stages, "decode": max(0.0, stages["decode"] - stages["callbacks"])}
+
+    @property
+    def measured(self) -> bool:
+        """Whether there was a run; ``RunStats()`` belongs to an answer that was loaded from a file."""
+        return self.total_s > 0
 
     @property
     def decode_s(self) -> float:
@@ -149,25 +154,27 @@ class RunRecorder:
         peak_memory_bytes: tells the peak, asked once at the end.
         on_stage: learns the name of each stage when it begins.
         prepared_s: tells by name how long preparations took that lie within other stages, asked once at the end.
+        tokens_timed: False when tokens come all at once, so that no rates are made of their times.
+        drafts: counts tokens that are guessed ahead; None without speculation.
 
     Attributes:
         stages: seconds by stage.
-        tokens_timed: set it to False when tokens come all at once, so that no rates are made of their times.
-        drafts: counts tokens that are guessed ahead; None without speculation.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default that measures nothing
         self,
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], None] = lambda: None,
         peak_memory_bytes: Callable[[], int | None] = lambda: None,
         on_stage: Callable[[str], None] = lambda _: None,
         prepared_s: Callable[[], Mapping[str, float]] = dict,
+        tokens_timed: bool = True,
+        drafts: Drafts | None = None,
     ) -> None:
         self.clock = clock
+        self.drafts = drafts
         self.stages: dict[str, float] = {}
-        self.tokens_timed = True
-        self.drafts: Drafts | None = None
+        self._tokens_timed = tokens_timed
         self._synchronize = synchronize
         self._peak_memory_bytes = peak_memory_bytes
         self._on_stage = on_stage
@@ -211,11 +218,11 @@ class RunRecorder:
     def finish(self, prompt_positions: int, end: float) -> RunStats:
         """Derive the statistics; ``end`` is the clock at the end of the answer."""
         times = self._token_times
-        gaps = [later - earlier for earlier, later in pairwise(times)] if self.tokens_timed else []
+        gaps = [later - earlier for earlier, later in pairwise(times)] if self._tokens_timed else []
         first = times[0] if times else None
         if first is not None and self._prefill_start is not None:
             before = first - self._prefill_start
-            self.stages |= {"prefill": before, "decode": sum(gaps)} if self.tokens_timed else {"decode": before}
+            self.stages |= {"prefill": before, "decode": sum(gaps)} if self._tokens_timed else {"decode": before}
         for name, seconds in self._prepared_s().items():
             self.stages[name] = self.stages.get(name, 0.0) + seconds
         return RunStats(

@@ -1,12 +1,14 @@
 """What the user asks: a question, pictures or a video, a sound, and how to sample the video.  Validated here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 from vita_demo.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """Which frames of a video the model sees.
 
@@ -38,17 +40,14 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Request:
-    """One question about some media.
+class Request(Sampling):
+    """One question about some media, with the sampling of its video.
 
     Attributes:
         question: the typed question; may be empty when a sound asks it.
         image_paths: pictures, in the order in which the model sees them.
         video_path: a video file, or a folder of pictures that are its frames in name order.
         audio_path: a sound file, or a video file whose sound track is heard.
-        fps: video frames sampled per second.
-        max_frames: at most so many frames, thinned uniformly.
-        start_s, end_s: the part of the video that is sampled, in seconds; None is its start and its end.
         frame_cat: the user asked for the projector that joins five frames (``--frameCat``).
 
     Raises:
@@ -59,10 +58,6 @@ class Request:
     image_paths: tuple[Path, ...] = ()
     video_path: Path | None = None
     audio_path: Path | None = None
-    fps: float = 1.0
-    max_frames: int = 16
-    start_s: float | None = None
-    end_s: float | None = None
     frame_cat: bool = False
 
     def __post_init__(self) -> None:
@@ -74,13 +69,37 @@ class Request:
                 f"--image_path {self.image_paths[0]} and --video_path {self.video_path} were both given: "
                 "the model sees pictures or a video, so leave one out"
             )
-        Sampling(self.fps, self.max_frames, self.start_s, self.end_s)
+        super().__post_init__()
         for path in self.image_paths:
             check_file(path, "--image_path")
         if self.video_path is not None and not self.video_path.is_dir():
             check_file(self.video_path, "--video_path")
         if self.audio_path is not None:
             check_file(self.audio_path, "--audio_path")
+
+    def to_json(self, absolute: bool = False) -> dict[str, Any]:
+        """Return it ready for JSON; with ``absolute`` its paths hold in every working folder."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return [plain(item) for item in value]
+            return str(value.absolute() if absolute else value) if isinstance(value, Path) else value
+
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` gave; unknown names are left out.
+
+        Raises:
+            InputError: when files are gone.
+            TypeError: when a path is no text.
+        """
+        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        known["image_paths"] = tuple(Path(path) for path in known.get("image_paths", ()))
+        for name in ("video_path", "audio_path"):
+            known[name] = None if known.get(name) is None else Path(known[name])
+        return cls(**known)
 
 
 def fits_one_question(pictures: int, videos: int, sounds: int) -> bool:

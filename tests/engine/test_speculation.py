@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from vita_demo.engine.engine import make_tokens
 
 from tests.conftest import ASSETS, Run
 from tests.model.decode.test_cpu_step import make_model
@@ -18,7 +19,6 @@ from tests.test_conversation import PICTURE, SPOKEN, ask, assert_as_from_scratch
 from vita_demo import GenerationCallback, generate_with_callbacks, prepare_inputs
 from vita_demo.commands.report import report
 from vita_demo.conversation import Conversation
-from vita_demo.engine.engine import make_tokens
 from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import Drafts, RunStats

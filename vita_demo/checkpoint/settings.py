@@ -8,9 +8,6 @@ from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import locate_checkpoint
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 
-# Flags of the command line that ``Pipeline.load`` takes as they are.
-LOAD_FLAGS = ("device", "dtype", "quantize", "threads", "compiled")
-
 
 @dataclass(frozen=True)
 class Settings:

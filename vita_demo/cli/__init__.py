@@ -10,10 +10,10 @@ from click.shell_completion import CompletionItem
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.chat import chat
+from vita_demo.cli.command import SETTINGS
 from vita_demo.cli.compare import compare
 from vita_demo.cli.doctor import doctor
 from vita_demo.cli.inspect import inspect
-from vita_demo.cli.options import SETTINGS
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
 from vita_demo.errors import VitaDemoError
@@ -50,7 +50,6 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run the command line; errors are one line on stderr, exit codes 0, 1, 2 and 130."""
-    debug = "--debug" in sys.argv
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -65,8 +64,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except VitaDemoError as error:
-        if debug:
-            raise
+        # Raised while the flags are read, by a preset say; the commands' own errors end there.
         from vita_demo.console import Console
 
         Console().error(str(error))

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
+from vita_demo.checkpoint.source import ModelSource
+from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import (
     FILE,
-    SETTINGS,
-    GroupedCommand,
-    check_model_type,
     generation_options,
     make_options,
     make_request,
+    make_source,
     media_options,
     model_options,
-    option_group,
 )
 from vita_demo.errors import ComparisonError, InputError
 from vita_demo.request import Request
@@ -37,32 +35,22 @@ comparison_options = option_group(
         metavar="FILE",
         help="Also write .json, .csv, .md, .html, .png or .svg; repeatable.",
     ),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
 
 
-@click.command(cls=GroupedCommand, context_settings=SETTINGS)
-@media_options
-@model_options
-@generation_options
-@comparison_options
-def compare(**flags: Any) -> None:
+@command(media_options, model_options, generation_options, comparison_options)
+def compare(console: "Console", **flags: Any) -> None:
     """Answer one request in several ways, and show that they agree and how fast each is.
 
     The modes are: blocking, the whole answer with nobody watching; streaming, printed through a TextStreamer;
     callbacks, watched by logging, performance and trace; iterator, read from a thread; and transformers, the other
     engine on the same weights.  They run in turn.  Exit code 1 says that an answer differed.
     """
-    request = make_request(flags)
-    check_model_type(flags)
-    modes = check_comparison(flags)
-    from vita_demo.console import Console
-
-    console = Console()
     console.handle_logs(logging.WARNING)
-    if flags["model_path"] == EMBEDDED:
-        console.note(NOTICE)
-    comparison = run_comparison(flags, request, modes, console)
+    request = make_request(flags)
+    modes = check_comparison(flags)
+    source = make_source(flags, console)
+    comparison = run_comparison(source, flags, request, modes, console)
 
     from vita_demo.commands.compare.output import write
     from vita_demo.commands.compare.table import print_comparison
@@ -96,12 +84,13 @@ def check_comparison(flags: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(modes))
 
 
-def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], console: "Console") -> "Comparison":
+def run_comparison(
+    source: ModelSource, flags: dict[str, Any], request: Request, modes: list[str], console: "Console"
+) -> "Comparison":
     """Load the model once and compare."""
-    from vita_demo.checkpoint.settings import LOAD_FLAGS, Settings
     from vita_demo.commands.compare.modes import comparable
 
-    settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
+    settings = source.read()
     options = make_options({**flags, "strict_callbacks": False}, settings)
     if "transformers" in modes:
         replace(options, engine="transformers", speculate=0).check_quantized(flags["quantize"])
@@ -113,8 +102,7 @@ def run_comparison(flags: dict[str, Any], request: Request, modes: list[str], co
     from vita_demo.pipeline import Pipeline
 
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in LOAD_FLAGS}
-        pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
+        pipeline = Pipeline.of(source, settings, stages.loading)
     runs = flags["runs"]
     with console.counting("comparing", len(modes) * (runs + 1)) as advance:
         return compare_modes(pipeline, request, seeded, modes=modes, runs=runs, progress=advance)

@@ -2,21 +2,25 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vita_demo.checkpoint.locate import EMBEDDED
-from vita_demo.cli.options import FILE, SETTINGS
+from vita_demo.cli.command import command
+from vita_demo.cli.options import FILE
+
+if TYPE_CHECKING:
+    from vita_demo.console import Console
 
 
-@click.command(context_settings=SETTINGS)
-@click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id.")
-@click.option("--vision_tower", type=FILE, help="Folder of the vision encoder's settings.")
-@click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def doctor(**flags: Any) -> None:
+@command(
+    click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id."),
+    click.option("--vision_tower", type=FILE, help="Folder of the vision encoder's settings."),
+    click.option("--audio_encoder", type=FILE, help="Folder of the audio encoder's settings."),
+    click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object."),
+)
+def doctor(console: "Console", **flags: Any) -> None:  # noqa: ARG001 - every command gets one
     """Check whether the model can run here: software, memory, the checkpoint's files, media.
 
     Nothing is loaded and nothing is downloaded.  Exits with 1 when there is a problem.

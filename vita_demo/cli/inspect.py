@@ -2,30 +2,34 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
-from vita_demo.cli.options import FILE, SETTINGS, GroupedCommand, option_group, sampling_options
+from vita_demo.cli.command import command, option_group
+from vita_demo.cli.options import FILE, sampling_options
 from vita_demo.errors import InputError
 from vita_demo.request import Sampling
 
+if TYPE_CHECKING:
+    from vita_demo.console import Console
 
-@click.command(cls=GroupedCommand, context_settings=SETTINGS)
-@click.argument("media", type=FILE, nargs=-1, required=True)
-@option_group("What is seen of a video", *sampling_options)
-@option_group(
-    "Model",
-    click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id."),
+
+@command(
+    click.argument("media", type=FILE, nargs=-1, required=True),
+    option_group("What is seen of a video", *sampling_options),
+    option_group(
+        "Model",
+        click.option("--model_path", default=EMBEDDED, show_default=True, help="A checkpoint's folder or hub id."),
+    ),
+    option_group(
+        "Printing",
+        click.option("--output", type=FILE, help="Draw what the model sees into this PNG file."),
+        click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object."),
+    ),
 )
-@option_group(
-    "Printing",
-    click.option("--output", type=FILE, help="Draw what the model sees into this PNG file."),
-    click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-)
-def inspect(media: tuple[Path, ...], **flags: Any) -> None:
+def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     """Show what the model would see of pictures, videos, folders of frames and sounds.
 
     Says how they are cut into tiles, sampled and turned into a filter bank, and what they cost of the context.  The
@@ -35,7 +39,7 @@ def inspect(media: tuple[Path, ...], **flags: Any) -> None:
     from vita_demo.commands.inspect.inspection import inspect_media
     from vita_demo.commands.inspect.view import show_inspection
 
-    sampling = Sampling(flags["fps"], flags["max_frames"], flags["start"], flags["end"])
+    sampling = Sampling(fps=flags["fps"], max_frames=flags["max_frames"], start_s=flags["start"], end_s=flags["end"])
     config = VitaConfig.from_pretrained(locate_settings(flags["model_path"]))
     inspection = inspect_media(media, config, sampling)
     if flags["output"] is not None:
@@ -47,9 +51,7 @@ def inspect(media: tuple[Path, ...], **flags: Any) -> None:
             raise InputError(
                 f"--output {flags['output']} cannot be written ({error.strerror}); give another path"
             ) from None
-        from vita_demo.console import Console
-
-        Console().note(f"wrote {flags['output']}")
+        console.note(f"wrote {flags['output']}")
     if flags["as_json"]:
         click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))
     else:

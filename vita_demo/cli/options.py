@@ -1,18 +1,21 @@
 """The flags, in groups that commands share, and what they become."""
 
-from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vita_demo.checkpoint.locate import EMBEDDED
+from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
+from vita_demo.checkpoint.source import ModelSource
+from vita_demo.cli.command import option_group
 from vita_demo.errors import InputError
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
     from vita_demo.checkpoint.settings import Settings
+    from vita_demo.console import Console
     from vita_demo.generation.options import GenerationOptions
 
 EXAMPLES = """\b
@@ -22,43 +25,7 @@ Examples:
   vita-demo --audio_path question.wav --json
   vita-demo --config streaming --image_path photo.jpg --question "What is this?"
 """
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 FILE = click.Path(path_type=Path)
-SETTINGS: dict[str, Any] = {
-    "help_option_names": ["-h", "--help"],
-    "auto_envvar_prefix": "VITA_DEMO",
-    "token_normalize_func": lambda name: name.replace("-", "_"),
-    "max_content_width": 110,
-}
-
-
-class GroupedCommand(click.Command):
-    """A command whose help lists its flags by purpose."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each group, in the order in which they were given."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(parameter, "group", "Other"), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def option_group(title: str, *options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Make one decorator out of several options, which help shows under ``title``."""
-
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-            command.__click_params__[-1].group = title  # type: ignore[attr-defined]
-        return command
-
-    return add
-
 
 sampling_options = (
     click.option("--fps", default=1.0, show_default=True, help="Video frames sampled per second."),
@@ -139,7 +106,6 @@ output_options = option_group(
     click.option("--save_run", type=FILE, metavar="DIR", help="Keep all that is needed to replay this run."),
     click.option("--quiet", is_flag=True, help="Say only warnings and errors beside the answer."),
     click.option("--verbose", is_flag=True, help="Say also which settings and weights answer."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
 
 
@@ -158,11 +124,11 @@ def make_request(flags: dict[str, Any]) -> Request:
     )
 
 
-def check_model_type(flags: dict[str, Any]) -> None:
-    """Refuse the models of the original demo that are not VITA-1.5.
+def make_source(flags: dict[str, Any], console: "Console") -> ModelSource:
+    """Name the model that the flags ask for; the embedded one is introduced.
 
     Raises:
-        InputError: naming the flag to give instead.
+        InputError: for models of the original demo that are not VITA-1.5.
     """
     if flags["model_base"]:
         raise InputError(
@@ -173,10 +139,18 @@ def check_model_type(flags: dict[str, Any]) -> None:
             raise InputError(
                 f"--{flag} {flags[flag]}: this demo runs VITA-1.5 only; give --{flag} {MODEL_TYPE} or leave it out"
             )
+    source = ModelSource(**{field.name: flags[field.name] for field in fields(ModelSource)})
+    if source.model_path == EMBEDDED:
+        console.note(NOTICE)
+    return source
 
 
 def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOptions":
-    """Combine the flags with the checkpoint's defaults."""
+    """Combine the flags with the checkpoint's defaults.
+
+    Raises:
+        ConfigError: when they contradict each other.
+    """
     from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",

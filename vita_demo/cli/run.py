@@ -1,39 +1,44 @@
 """The default command: ask, and watch the answer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
+from vita_demo.cli.command import command
 from vita_demo.cli.options import (
     EXAMPLES,
-    SETTINGS,
-    GroupedCommand,
-    check_model_type,
     generation_options,
     make_options,
     make_request,
+    make_source,
     media_options,
     model_options,
     output_options,
 )
 from vita_demo.cli.presets import read_preset
+from vita_demo.errors import InputError
+
+if TYPE_CHECKING:
+    from vita_demo.commands.run.demo import Output
+    from vita_demo.console import Console
 
 
-@click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=EXAMPLES)
-@media_options
-@model_options
-@generation_options
-@output_options
-@click.option(
-    "--config",
-    is_eager=True,
-    expose_value=False,
-    callback=read_preset,
-    metavar="NAME_OR_FILE",
-    help="Take the values of a preset; flags and environment variables win.",
+@command(
+    media_options,
+    model_options,
+    generation_options,
+    output_options,
+    click.option(
+        "--config",
+        is_eager=True,
+        expose_value=False,
+        callback=read_preset,
+        metavar="NAME_OR_FILE",
+        help="Take the values of a preset; flags and environment variables win.",
+    ),
+    epilog=EXAMPLES,
 )
-def run(**flags: Any) -> None:
+def run(console: "Console", **flags: Any) -> None:
     """Ask VITA-1.5 about a picture, a video or a voice, and watch it answer.
 
     Without --model_path a miniature runs that ships with the package.
@@ -48,14 +53,23 @@ def run(**flags: Any) -> None:
       callbacks  list the callbacks
     """  # noqa: D301 - click wants the character
     request = make_request(flags)
-    check_model_type(flags)
-    from vita_demo.console import Console
-
-    console = Console(flags["quiet"], flags["verbose"])
-    console.handle_logs()
-    if flags["model_path"] == EMBEDDED:
-        console.note(NOTICE)
+    output = _make_output(flags)
+    source = make_source(flags, console)
+    settings = source.read()
+    options = make_options(flags, settings)
 
     from vita_demo.commands.run.demo import Demo
 
-    Demo(flags, console).run(request, lambda settings: make_options(flags, settings))
+    Demo(source, settings, output, console).run(request, options)
+
+
+def _make_output(flags: dict[str, Any]) -> "Output":
+    from vita_demo.callbacks.registry import DEFAULT
+    from vita_demo.commands.run.demo import Output
+
+    asked = [form for form in ("jsonl", "json", "markdown") if flags[f"as_{form}"]]
+    if len(asked) > 1:
+        raise InputError(f"--{asked[0]} and --{asked[1]} were both given; choose one form of the answer")
+    form = asked[0] if asked else "live" if flags["streaming"] else "text"
+    callbacks = flags["callback"] or (DEFAULT if flags["enable_callbacks"] else ())
+    return Output(form, flags["show_state"], callbacks, flags["save_run"])

@@ -5,26 +5,29 @@ import platform
 from dataclasses import replace
 from typing import Any
 
+from vita_demo.answer import Answer
 from vita_demo.engine.device import copy_bandwidth_bytes_per_s
+from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import SCHEMA_VERSION
 from vita_demo.model.quantize.replace import count_values
-from vita_demo.pipeline import Answer, Pipeline
+from vita_demo.pipeline import Pipeline
 
 
-def report(answer: Answer, pipeline: Pipeline) -> dict[str, Any]:
+def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> dict[str, Any]:
     """Say what was answered, how fast, by which model and where; the keys are those that the README documents."""
+    prompt = answer.prompt
     return {
         "schema_version": SCHEMA_VERSION,
         "text": answer.text,
         "state": answer.state,
         "token_ids": list(answer.token_ids),
-        "prompt_tokens": answer.prompt_tokens,
-        "image_tokens": answer.image_tokens,
-        "audio_tokens": answer.audio_tokens,
-        "frames": answer.frames,
+        "prompt_tokens": prompt.tokens,
+        "image_tokens": prompt.image_tokens,
+        "audio_tokens": prompt.audio_tokens,
+        "frames": prompt.frames,
         "finish_reason": answer.finish_reason,
         "metrics": replace(answer.stats, bandwidth_fraction=_bandwidth_fraction(answer, pipeline)).to_dict(),
-        "model": {**describe_model(pipeline), "engine": "native"},
+        "model": {**describe_model(pipeline), "engine": "transformers" if options.uses_transformers else "native"},
         "host": describe_host(pipeline),
     }
 
@@ -33,7 +36,7 @@ def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
     """Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now."""
     if answer.stats.passes_tps is None:
         return None
-    context = answer.prompt_tokens + len(answer.token_ids) // 2
+    context = answer.prompt.tokens + len(answer.token_ids) // 2
     rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.passes_tps
     return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
 

@@ -3,16 +3,16 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
-from vita_demo.answer import Turn
-from vita_demo.console.run_panel import RunSummary, render
+from vita_demo.answer import Answer
+from vita_demo.console.run_panel import render, summary_lines
 from vita_demo.console.stage_display import StageDisplay
 from vita_demo.console.status_line import StatusLine
 
@@ -76,40 +76,18 @@ class Console:
         """Return what shows progress below an answer that streams to the same terminal; None elsewhere."""
         return StatusLine(sys.stderr, self._rich.width) if self.live and sys.stdout.isatty() else None
 
-    def summary(self, summary: RunSummary) -> None:
-        """Show what the run took."""
+    def summary(self, answer: Answer) -> None:
+        """Show what a run took."""
         if self._quiet:
             return
         if self.live:
-            self._rich.print(render(summary, self._rich.width), soft_wrap=False)
+            self.show(render(answer, self._rich.width))
             return
-        for line in summary.lines():
+        for line in summary_lines(answer):
             self.note(line)
 
-    def turn(self, turn: Turn) -> None:
-        """Give what a turn of a conversation cost in one line."""
-        stats = turn.stats
-        parts = (
-            turn.state and f"query judged: {turn.state}",
-            stats and f"positions: {stats.prompt_positions:,} computed, {turn.reused_positions:,} reused",
-            stats and stats.ttft_s is not None and f"first token {stats.ttft_s:.2f} s",
-            stats and stats.decode_tps and f"decode {stats.decode_tps:,.1f} tokens/s",
-            stats and stats.drafts and f"drafts {stats.drafts}",
-            f"finished by {turn.finish_reason}",
-        )
-        self.note(" · ".join(part for part in parts if part))
-
-    def turns(self, turns: Sequence[Turn]) -> None:
-        """Show the turns of a conversation and what each cost."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("turn", justify="right")
-        table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=20)
-        for name in ("reused", "computed", "first token", "decode tokens/s"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("finished by", no_wrap=True)
-        for number, turn in enumerate(turns, 1):
-            question = escape(" ".join(turn.request.question.split())) or "(spoken)"
-            table.add_row(str(number), question, *_costs(turn), turn.finish_reason)
+    def show(self, table: RenderableType) -> None:
+        """Show a table or a panel, as wide as the terminal at most."""
         self._rich.print(table, soft_wrap=False)
 
     def handle_logs(self, level: int = logging.INFO) -> None:
@@ -122,16 +100,6 @@ class Console:
         logger.setLevel(level)
         logger.propagate = False
         logging.getLogger("vita_demo.performance").setLevel(logging.WARNING)
-
-
-def _costs(turn: Turn) -> tuple[str, str, str, str]:
-    """Positions reused and computed, first token, decode tokens/s; dashes for what was not measured here."""
-    stats = turn.stats
-    if stats is None:
-        return "–", "–", "–", "–"
-    first = "–" if stats.ttft_s is None else f"{stats.ttft_s:.2f} s"
-    rate = "–" if stats.decode_tps is None else f"{stats.decode_tps:,.1f}"
-    return f"{turn.reused_positions:,}", f"{stats.prompt_positions:,}", first, rate
 
 
 class _LogHandler(logging.Handler):

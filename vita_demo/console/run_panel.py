@@ -1,7 +1,6 @@
 """What a run took, as a panel on a terminal and as plain lines elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.console import Group
@@ -9,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from vita_demo.answer import Answer
 from vita_demo.metrics import RunStats
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -23,46 +23,28 @@ _STAGE_STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """What is shown of a run.
-
-    Attributes:
-        stats: its times and rates.
-        finish_reason: why it ended.
-        state: what the model took the query for, if it said so.
-        image_tokens, audio_tokens: positions of the prompt that are media.
-    """
-
-    stats: RunStats
-    finish_reason: str
-    state: str | None = None
-    image_tokens: int = 0
-    audio_tokens: int = 0
-
-    @property
-    def tokens_by_kind(self) -> str:
-        """Positions of the prompt by kind, and tokens of the answer."""
-        text = self.stats.prompt_positions - self.image_tokens - self.audio_tokens
-        kinds = {"text": text, "image": self.image_tokens, "audio": self.audio_tokens}
-        prompt = " + ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-        return f"{prompt} → {self.stats.tokens:,}"
-
-    @property
-    def ending(self) -> str:
-        """How it ended, and what the query was judged to be."""
-        judged = f"query judged: {self.state} · " if self.state else ""
-        return f"{judged}finished by {self.finish_reason}"
-
-    def lines(self) -> list[str]:
-        """Say it in plain lines."""
-        return [self.stats.describe(), f"{self.tokens_by_kind} tokens · {self.ending}"]
+def summary_lines(answer: Answer) -> list[str]:
+    """Say it in plain lines."""
+    return [answer.stats.describe(), f"{_tokens_by_kind(answer)} tokens · {_ending(answer)}"]
 
 
-def render(summary: RunSummary, width: int) -> Panel:
+def _tokens_by_kind(answer: Answer) -> str:
+    """Positions of the prompt by kind, and tokens of the answer."""
+    prompt = answer.prompt
+    kinds = {"text": prompt.text_tokens, "image": prompt.image_tokens, "audio": prompt.audio_tokens}
+    return " + ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count) + f" → {answer.stats.tokens:,}"
+
+
+def _ending(answer: Answer) -> str:
+    """Why it ended, and what the query was judged to be."""
+    judged = f"query judged: {answer.state} · " if answer.state else ""
+    return f"{judged}finished by {answer.finish_reason}"
+
+
+def render(answer: Answer, width: int) -> Panel:
     """Draw the panel for a terminal of ``width`` columns."""
     inner = min(width, 110) - 4
-    stats = summary.stats
+    stats = answer.stats
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -77,11 +59,11 @@ def render(summary: RunSummary, width: int) -> Panel:
         rows.add_row("token gaps", _gaps(stats, inner - 14))
     if stats.preparations:
         rows.add_row("prepared", stats.preparations)
-    rows.add_row("tokens", summary.tokens_by_kind)
+    rows.add_row("tokens", _tokens_by_kind(answer))
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")
     parts = Group(rows, _stage_bar(stats, inner))
-    return Panel(parts, title=f"{stats.total_s:.2f} s", subtitle=summary.ending, width=inner + 4, border_style="dim")
+    return Panel(parts, title=f"{stats.total_s:.2f} s", subtitle=_ending(answer), width=inner + 4, border_style="dim")
 
 
 def _gaps(stats: RunStats, width: int) -> Text:

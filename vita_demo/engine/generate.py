@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vita_demo.answer import PromptSummary
 from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
-from vita_demo.engine.engine import make_tokens, warm_up
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.inputs import Inputs, check_fits
 from vita_demo.errors import ConfigError, InputError
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.model.vita import VitaModel
+
+if TYPE_CHECKING:
+    from vita_demo.engine.vita import VitaForGeneration
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class GenerateOutput:
 
 
 def embed_inputs(
-    model: VitaModel, input_ids: Tensor | Sequence[int], images: Any = None, audios: Any = None
-) -> tuple[Tensor, list[int]]:
+    model: "VitaForGeneration", input_ids: Tensor | Sequence[int], images: Any = None, audios: Any = None
+) -> Inputs:
     """Encode and splice what the original model's ``generate`` takes.
 
     Args:
@@ -39,11 +43,8 @@ def embed_inputs(
         audios: a filter bank [T, mel bins] or [1, T, mel bins], or the original's dict with "audios" and "lengths";
             ignored without a placeholder.
 
-    Returns:
-        inputs_embeds [1, S, D], and the ids as a list.
-
     Raises:
-        InputError: when placeholders and media do not match, or input_ids are a batch.
+        InputError: when placeholders and media do not match, input_ids are a batch, or the context is too short.
     """
     ids = input_ids.tolist() if isinstance(input_ids, Tensor) else list(input_ids)
     if ids and isinstance(ids[0], list):
@@ -56,7 +57,16 @@ def embed_inputs(
         features = model.encode_images(pixel_values)  # [G, P, D]
     if AUDIO_TOKEN_ID in ids and audios is not None:
         sound = model.encode_audio(_filter_bank(audios))  # [P, D]
-    return model.embed(ids, features, sound), ids
+    embeds = model.embed(ids, features, sound)  # [1, S, D]
+    tokens = embeds.shape[1]
+    summary = PromptSummary(
+        tokens=tokens,
+        image_tokens=0 if features is None else features.shape[0] * features.shape[1],
+        audio_tokens=0 if sound is None else len(sound),
+        free_tokens=model.config.text.max_position_embeddings - tokens,
+    )
+    check_fits(summary)
+    return Inputs(embeds, ids, summary)
 
 
 def _filter_bank(audios: Any) -> Tensor:
@@ -69,7 +79,7 @@ def _filter_bank(audios: Any) -> Tensor:
 
 
 def generate(
-    model: VitaModel,
+    model: "VitaForGeneration",
     input_ids: Tensor | Sequence[int],
     images: Any = None,
     audios: Any = None,
@@ -99,7 +109,7 @@ def generate(
         return _generate(model, (input_ids, images, audios), streamer, arguments)
 
 
-def _generate(model: VitaModel, inputs: tuple[Any, Any, Any], streamer: Any, arguments: dict[str, Any]) -> Any:
+def _generate(model: "VitaForGeneration", media: tuple[Any, Any, Any], streamer: Any, arguments: dict[str, Any]) -> Any:
     criteria = arguments.pop("stopping_criteria", None) or []
     as_dict = arguments.pop("return_dict_in_generate", False)
     for name in ("output_scores", "output_logits"):
@@ -108,16 +118,18 @@ def _generate(model: VitaModel, inputs: tuple[Any, Any, Any], streamer: Any, arg
     options = GenerationOptions.from_generate(model.config.generation_defaults, arguments)
     if streamer is not None and options.num_beams > 1:
         raise ConfigError(f"num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out")
-    warm_up(model, options)
-    stop_ids = frozenset((*model.config.stop_token_ids, *options.stop_token_ids))
-    embeds, ids = embed_inputs(model, *inputs)
+    generation = Generation(model, options, model.config.stop_token_ids)
+    with generation.guard():
+        inputs = embed_inputs(model, *media)
+    options = generation.fitted(inputs)
     if any(name.startswith("output_") for name in options.extra):
         from vita_demo.generation.transformers_loop import run_generate
 
         options = replace(options, extra={**options.extra, "return_dict_in_generate": True})
-        return run_generate(model.as_transformers(), embeds, options, stop_ids)
-    tokens = (token.token_id for token in make_tokens(model, embeds, options, stop_ids, ids))
-    answer = _collect(tokens, stop_ids, criteria, streamer)
+        with generation.guard():
+            return run_generate(model.as_transformers(), inputs.embeds, options, generation.stop_ids)
+    with generation.running(inputs, options) as tokens:
+        answer = _collect((token.token_id for token in tokens), generation.stop_ids, criteria, streamer)
     sequences = torch.tensor([answer], dtype=torch.long, device=model.device)  # [1, n]
     return GenerateOutput(sequences) if as_dict else sequences
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Generic, Self, TypeVar
 
 from vita_demo.errors import GenerationError
+from vita_demo.generation.events import Event
 from vita_demo.generation.stopping import StopSignal
 
 T = TypeVar("T")
@@ -18,12 +19,13 @@ Run = Callable[[StopSignal, Callable[[T], object]], object]
 """What the thread runs: pushes items into its second argument, and ends soon after the signal asks for it."""
 
 
-def pushed(make: Callable[[StopSignal], Iterable[T]]) -> Run[T]:
-    """Turn an iterable, made in the thread, into what the thread runs."""
+def text_producer(stream: Callable[[StopSignal], Iterable[Event]]) -> Run[str]:
+    """Return what a thread runs to push the text of the events of ``stream``, which begins there."""
 
-    def run(signal: StopSignal, emit: Callable[[T], object]) -> None:
-        for item in make(signal):
-            emit(item)
+    def run(signal: StopSignal, emit: Callable[[str], object]) -> None:
+        for event in stream(signal):
+            if event.text:
+                emit(event.text)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Callbacks: who wants to watch or stop a generation, and the rules under which they are called.
+"""Callbacks: what may watch or stop a generation, and the rules under which it is called.
 
 Start, then every token in order, then the end, exactly once, whatever happened.  A callback that raises is reported
 by name and dropped, and the answer goes on.
@@ -7,11 +7,14 @@ by name and dropped, and the answer goes on.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from vita_demo.generation.events import EndEvent, TokenEvent
-from vita_demo.generation.stopping import FinishReason, StopSignal
+from vita_demo.answer import Answer, FinishReason, PromptSummary
+from vita_demo.generation.events import Event
+from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
 
 logger = logging.getLogger("vita_demo.callbacks")
@@ -38,7 +41,7 @@ class GenerationCallback:
 
         Args:
             input_ids: the prompt's ids, with -200 and -500 where pictures and sound are.
-            kwargs: ``prompt_positions`` and ``max_new_tokens``.
+            kwargs: ``prompt_positions``, ``max_new_tokens`` and ``prompt``, a ``PromptSummary``.
         """
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> GenerationControl | None:
@@ -48,7 +51,7 @@ class GenerationCallback:
             token_id: its id.
             token_text: the text that became certain with it; joined over all steps it is the answer.
             step: its number, from 0.
-            kwargs: ``event``, the whole ``TokenEvent`` with time, state and log-probability.
+            kwargs: ``event``, the whole ``Event`` with time, state and log-probability.
 
         Returns:
             A ``GenerationControl`` to end the answer here, or None.
@@ -95,7 +98,7 @@ class CallbackList:
         """Call every ``on_generation_start``."""
         self._call("on_generation_start", input_ids, max_new_tokens=self._max_new_tokens, **kwargs)
 
-    def token(self, event: TokenEvent) -> GenerationControl | None:
+    def token(self, event: Event) -> GenerationControl | None:
         """Call every ``on_token_generated``; return the first wish to end."""
         return self._call("on_token_generated", event.token_id, event.text, event.step, event=event)
 
@@ -147,40 +150,67 @@ def _implemented(
     ]
 
 
-def watch_events(
-    events: Iterator[TokenEvent | EndEvent],
-    callbacks: CallbackList,
-    signal: StopSignal,
-    recorder: RunRecorder,
-    input_ids: Sequence[int],
-    prompt_positions: int,
-) -> Iterator[TokenEvent | EndEvent]:
-    """Pass events on, with callbacks called and times recorded; the end event gets the statistics.
+class Watch:
+    """Sees every event of one generation: calls the callbacks, notes the times and sums up the answer.
 
-    The end hooks run exactly once: after the end event is read, after an error, or when the reader closes this.
+    Args:
+        callbacks: who watches.
+        signal: carries a callback's wish to end.
+        recorder: takes the times.
+        prompt: what stands before the answer.
+
+    Attributes:
+        answer: the whole answer, once it has ended, be it by a reader that left; None after an error.
     """
-    output_ids: list[int] = []
-    reason: FinishReason = "cancelled"
-    stats = None
-    try:
-        callbacks.start(input_ids, prompt_positions=prompt_positions)
-        recorder.begin_prefill()
-        for event in events:
-            if isinstance(event, TokenEvent):
-                output_ids.append(event.token_id)
-                recorder.token(event.time_s, bool(event.text))
-                control = callbacks.token(event)
-                if control is not None:
-                    signal.request("stop" if control is GenerationControl.STOP else "cancelled")
-                yield event
-            else:
-                reason = event.finish_reason
-                recorder.already("callbacks", callbacks.seconds)
-                stats = recorder.finish(prompt_positions, event.time_s)
-                yield EndEvent(reason, event.text, event.time_s, stats)
-    except Exception as error:
-        reason = "error"
-        callbacks.error(error)
-        raise
-    finally:
-        callbacks.end(output_ids, finish_reason=reason, stats=stats)
+
+    def __init__(
+        self, callbacks: CallbackList, signal: StopSignal, recorder: RunRecorder, prompt: PromptSummary
+    ) -> None:
+        self.answer: Answer | None = None
+        self._callbacks = callbacks
+        self._signal = signal
+        self._recorder = recorder
+        self._prompt = prompt
+        self._token_ids: list[int] = []
+        self._texts: list[str] = []
+        self._state: str | None = None
+
+    @contextmanager
+    def hooks(self, input_ids: Sequence[int]) -> Iterator[None]:
+        """Call the start hooks, and the end hooks exactly once: after the end, an error, or a reader that left."""
+        failed = False
+        try:
+            self._callbacks.start(input_ids, prompt_positions=self._prompt.tokens, prompt=self._prompt)
+            self._recorder.begin_prefill()
+            yield
+        except Exception as error:
+            failed = True
+            self._callbacks.error(error)
+            raise
+        finally:
+            if self.answer is None and not failed:
+                self._finish("cancelled", self._recorder.clock())
+            reason = "error" if self.answer is None else self.answer.finish_reason
+            stats = None if self.answer is None else self.answer.stats
+            self._callbacks.end(self._token_ids, finish_reason=reason, stats=stats)
+
+    def see(self, event: Event) -> Event:
+        """Take one event; return it, the last one with the whole answer."""
+        self._texts.append(event.text)
+        if event.finish_reason is not None:
+            return replace(event, answer=self._finish(event.finish_reason, event.time_s))
+        if event.token_id is not None:
+            self._state = self._state or event.state
+            self._token_ids.append(event.token_id)
+            self._recorder.token(event.time_s, bool(event.text))
+            control = self._callbacks.token(event)
+            if control is not None:
+                self._signal.request("stop" if control is GenerationControl.STOP else "cancelled")
+        return event
+
+    def _finish(self, reason: FinishReason, time_s: float) -> Answer:
+        self._recorder.already("callbacks", self._callbacks.seconds)
+        stats = self._recorder.finish(self._prompt.tokens - self._prompt.cached_tokens, time_s)
+        ids, text = tuple(self._token_ids), "".join(self._texts)
+        self.answer = Answer(text, ids, reason, self._state, self._prompt, stats)
+        return self.answer

@@ -1,14 +1,15 @@
-"""Token ids to events: the one stream that every way of watching a generation reads."""
+"""Token ids to events: the one stream that every reader of an answer reads."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from vita_demo.answer import Answer, FinishReason
+from vita_demo.errors import GenerationError
 from vita_demo.generation.detokenizer import Detokenizer
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.stopping import FinishReason, StopSignal, StopStrings
-from vita_demo.metrics import RunStats
+from vita_demo.generation.stopping import StopSignal, StopStrings
 
 
 class Sampled(NamedTuple):
@@ -43,43 +44,33 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenEvent:
-    """One token of the answer.
+class Event:
+    """What a stream yields: each token of the answer, and at last its end.
+
+    ``text`` joined over all events is the answer.  The last event, and only that one, has a ``finish_reason``; it has
+    no token of its own.
 
     Attributes:
-        step: its number, from 0.
-        token_id: its id.
-        text: the text that became certain with it; empty for a state token, a stop token or half a character.
-        time_s: the clock when its id was known on the host.
+        text: the text that became certain; empty for a state token, a stop token or half a character.
+        time_s: the clock when the token's id was known on the host, or when the answer ended.
+        step: the token's number, from 0; at the end the number of tokens.
+        token_id: the token's id; None at the end.
         state: meaning of a state token ("text", "speech" or "noise"); None for all other tokens.
-        logprob: its log-probability, where asked for.
-        alternatives: (id, log-probability) of the likeliest tokens, where asked for.
+        logprob: the token's log-probability, where asked for.
+        alternatives: (id, log-probability) of the likeliest tokens, best first, where asked for.
+        finish_reason: why the answer ended; None before the end.
+        answer: the whole answer and its statistics, at the end of a watched generation.
     """
 
-    step: int
-    token_id: int
     text: str
     time_s: float
+    step: int
+    token_id: int | None = None
     state: str | None = None
     logprob: float | None = None
     alternatives: tuple[tuple[int, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EndEvent:
-    """The end of the answer.
-
-    Attributes:
-        finish_reason: why it ended.
-        text: what was held back until now; only an answer that was interrupted has some.
-        time_s: the clock.
-        stats: times and rates, where the run was recorded.
-    """
-
-    finish_reason: FinishReason
-    text: str
-    time_s: float
-    stats: RunStats | None = None
+    finish_reason: FinishReason | None = None
+    answer: Answer | None = None
 
 
 class TextAssembler:
@@ -109,8 +100,8 @@ def stream_events(
     options: GenerationOptions,
     signal: StopSignal | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[TokenEvent | EndEvent]:
-    """Turn tokens into events, the last of which is an ``EndEvent``.
+) -> Iterator[Event]:
+    """Turn tokens into events, the last of which says why the answer ended.
 
     Ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (counted from here), a request
     through ``signal``, or the end of ``tokens``.
@@ -118,24 +109,39 @@ def stream_events(
     signal = signal or StopSignal()
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
     assembler = TextAssembler(tokenizer, options.stop_strings)
-    stop_ids = frozenset((*tokenizer.stop_ids, *options.stop_token_ids))
+    stop_ids = options.all_stop_ids(tokenizer.stop_ids)
     reason: FinishReason | None = None
-    arrived = 0.0
+    count, arrived = 0, 0.0
     for step, (token_id, logprob, alternatives, together) in enumerate(tokens):
         now = clock()
         arrived = arrived if together else now
+        count = step + 1
         state = tokenizer.states.get(token_id) if step == 0 else None
         text = "" if state or token_id in stop_ids else assembler.push(token_id)
         if token_id in stop_ids or assembler.stopped:
             reason = "stop"
-        elif step + 1 >= options.max_new_tokens:
+        elif count >= options.max_new_tokens:
             reason = "length"
         if reason is not None:
             text += assembler.flush()
-        yield TokenEvent(step, token_id, text, arrived, state, logprob, alternatives)
+        yield Event(text, arrived, step, token_id, state, logprob, alternatives)
         if reason is None and now >= deadline:
             reason = "timeout"
         reason = reason or signal.reason
         if reason is not None:
             break
-    yield EndEvent(reason or signal.reason or "length", assembler.flush(), clock())
+    yield Event(assembler.flush(), clock(), count, finish_reason=reason or signal.reason or "length")
+
+
+def answer_of(events: Iterable[Event]) -> Answer:
+    """Read watched events to their end; return the whole answer.
+
+    Raises:
+        GenerationError: when they end without one, which unwatched events do.
+    """
+    answer = None
+    for event in events:
+        answer = event.answer
+    if answer is None:
+        raise GenerationError("the events ended without an answer; read those of a watched generation")
+    return answer

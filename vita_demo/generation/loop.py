@@ -3,7 +3,7 @@
 Knows logits and token ids; knows neither text nor VITA.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 import torch
@@ -40,7 +40,7 @@ class Decoder(Protocol):
 
 def generate_tokens(
     decoder: Decoder, inputs_embeds: Tensor, sampler: Sampler, options: GenerationOptions
-) -> Iterator[Sampled]:
+) -> Generator[Sampled, None, None]:
     """Yield ``options.max_new_tokens`` tokens after the prompt [1, S, D].
 
     It knows no stop tokens: whoever reads does, and closes it.  On the CPU nothing is computed ahead, so closing
@@ -67,7 +67,7 @@ def generate_tokens(
 
 def generate_ahead(
     decoder: Decoder, inputs_embeds: Tensor, sampler: Sampler, count: int, readback: Readback
-) -> Iterator[Sampled]:
+) -> Generator[Sampled, None, None]:
     """Yield ``count`` tokens after the prompt [1, S, D], as ``generate_tokens`` does, while later ones are computed.
 
     The token that a step makes stays on the device as the next one's input, so the host launches steps without having

@@ -1,6 +1,6 @@
 """How to generate: frozen, checked once, with the names and defaults of transformers' ``generate``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -81,7 +81,7 @@ class GenerationOptions:
                 raise ConfigError(f"{name} {getattr(self, name)!r} must be {rule}")
         if self.speculate and self.uses_transformers:
             other = self.needs_transformers or "engine transformers"
-            raise ConfigError(f"speculate {self.speculate} is in the native engine only; leave out it or {other}")
+            raise ConfigError(f"speculate {self.speculate} works in the native engine only; leave it or {other} out")
 
     @property
     def needs_transformers(self) -> str:
@@ -92,6 +92,10 @@ class GenerationOptions:
     def uses_transformers(self) -> bool:
         """Whether transformers' engine generates."""
         return self.engine == "transformers" or (self.engine == "auto" and bool(self.needs_transformers))
+
+    def all_stop_ids(self, tokenizer_stop_ids: Iterable[int]) -> frozenset[int]:
+        """Ids that end an answer: the tokenizer's own and those of ``stop_token_ids``."""
+        return frozenset((*tokenizer_stop_ids, *self.stop_token_ids))
 
     def check_quantized(self, quantize: str | None) -> None:
         """Refuse options that quantized weights cannot follow.

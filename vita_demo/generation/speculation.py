@@ -5,7 +5,7 @@ Every token is sampled from the model's own logits, as without guesses: greedy o
 Knows logits and token ids; knows neither text nor VITA.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import cycle, islice, takewhile
 from typing import Protocol
 
@@ -74,7 +74,7 @@ def speculate_tokens(
     sampler: Sampler,
     options: GenerationOptions,
     drafts: Drafts,
-) -> Iterator[Sampled]:
+) -> Generator[Sampled, None, None]:
     """Yield the tokens of ``generate_tokens`` after the prompt [1, S, D], up to 1 + ``options.speculate`` a pass.
 
     The decoder commits a token only when the one after it is yielded: whoever closes this finds the decoder as it is
@@ -111,7 +111,7 @@ def speculate_tokens(
 
 def _choose(
     logits: Tensor, draft: list[int], sampler: Sampler, answer: Tensor, step: int, top_logprobs: int | None
-) -> Iterator[Sampled]:
+) -> Generator[Sampled, None, None]:
     """Sample token ``step`` after the first row of logits [1 + n, vocab_size], and go on while the draft was right."""
     for row, guess in enumerate([*draft, None]):
         rows = logits[row : row + 1]  # [1, vocab_size]

@@ -1,9 +1,8 @@
 """What ends an answer before its tokens run out: stop strings, a time limit, and whoever asks for it."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-FinishReason = Literal["stop", "length", "cancelled", "timeout", "error"]
+from vita_demo.answer import FinishReason
 
 
 class StopStrings:

@@ -11,11 +11,12 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
+from vita_demo.answer import FinishReason
 from vita_demo.errors import GenerationError
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl
 from vita_demo.generation.detokenizer import Detokenizer
-from vita_demo.generation.events import TokenEvent
-from vita_demo.generation.stopping import FinishReason, StopSignal
+from vita_demo.generation.events import Event
+from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
 
 
@@ -89,7 +90,7 @@ class CallbackStreamer(BaseStreamer):
         self._signal = StopSignal()
         self._stop_ids = {getattr(tokenizer, "eos_token_id", None)}
         self._output_ids: list[int] = []
-        self._held: TokenEvent | None = None
+        self._held: Event | None = None
         self._started = False
 
     @property
@@ -111,7 +112,7 @@ class CallbackStreamer(BaseStreamer):
             self._deliver()
             self._output_ids.append(token_id)
             text = self._detokenizer.push(token_id)
-            self._held = TokenEvent(len(self._output_ids) - 1, token_id, text, time.perf_counter())
+            self._held = Event(text, time.perf_counter(), len(self._output_ids) - 1, token_id)
             # A token that ends inside a character waits: should it be the last, it takes the rest along.
             if not self._detokenizer.pending:
                 self._deliver()

@@ -5,7 +5,7 @@ causal language model of transformers.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def generation_config(options: GenerationOptions, stop_ids: frozenset[int]) -> A
 
 def generate_with_transformers(
     model: Any, inputs_embeds: Tensor, options: GenerationOptions, stop_ids: frozenset[int]
-) -> Iterator[Sampled]:
+) -> Generator[Sampled, None, None]:
     """Yield the tokens that ``model.generate`` gives after the prompt [1, S, D].
 
     ``generate`` runs in a thread, which ends when this is closed.  Beams have no order in time: their tokens come all

@@ -1,9 +1,7 @@
-"""The whole model: encoders, projector and decoder, and how their outputs become one sequence."""
+"""The whole model: encoders, projector and language model, and how their outputs become one sequence."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,24 +10,19 @@ from torch import Tensor, nn
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
-from vita_demo.errors import ConfigError, InputError
+from vita_demo.errors import InputError
 from vita_demo.model.audio_encoder import AudioEncoder
-from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.ops.upload import upload
 from vita_demo.model.vision_encoder import VisionEncoder
 
-# A decoder that is kept for the next generation has room for a multiple of so many positions.
-_CAPACITY_STEP = 1024
-
 
 class VitaModel(nn.Module):
-    """VITA-1.5 for one conversation at a time, batch size 1.
+    """The architecture of VITA-1.5, batch size 1: what it computes, not how an answer comes of it.
 
     Attributes:
         config: its settings.
         quantize: the format of the language model's matrices, "int8" or "int4"; None where they are not quantized.
-        compiled: decoders that are made from now on have their steps fused by torch's compiler.
     """
 
     def __init__(self, config: VitaConfig) -> None:
@@ -40,11 +33,7 @@ class VitaModel(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.audio_encoder = AudioEncoder(config.audio)
         self.language_model = LanguageModel(config.text)
-        self.compiled = False
-        self._spare: list[Decoder] = []
         self.quantize: str | None = None
-        # In a tuple, so that torch does not take it for a submodule.
-        self._transformers: tuple[Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -110,79 +99,3 @@ class VitaModel(nn.Module):
             else:
                 pieces.append(self.language_model.embed_tokens(upload(torch.tensor(list(ids)), self.device)))
         return torch.cat(pieces)[None]  # [1, S, D]
-
-    def generate(
-        self,
-        input_ids: Tensor | Sequence[int],
-        images: Any = None,
-        audios: Any = None,
-        **arguments: Any,
-    ) -> Any:
-        """Generate as the original model's ``generate`` does; see ``vita_demo.engine.generate.generate``."""
-        from vita_demo.engine.generate import generate
-
-        return generate(self, input_ids, images, audios, **arguments)
-
-    def as_transformers(self) -> Any:
-        """Return the language model as transformers' ``Qwen2ForCausalLM``, made once, with the same tensors.
-
-        Raises:
-            ConfigError: when the weights are quantized, so that there are no tensors to share.
-        """
-        if self.quantize is not None:
-            raise ConfigError(
-                f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
-            )
-        if self._transformers is None:
-            from vita_demo.model.loading.transformers_bridge import to_transformers
-
-            self._transformers = (to_transformers(self.language_model),)
-        return self._transformers[0]
-
-    def decoder(self, capacity: int, previous: Decoder | None = None) -> Decoder:
-        """Begin a generation of at most ``capacity`` positions, prompt and answer together.
-
-        With a ``previous`` decoder the generation continues after the positions that it holds: by itself, or with a
-        larger copy of its cache where that is too small.
-        """
-        if previous is not None and previous.cache.capacity >= capacity:
-            return previous
-        with torch.inference_mode():
-            if previous is None:
-                cache = self.language_model.allocate_cache(capacity)
-            else:
-                cache = self.language_model.grow_cache(previous.cache, capacity)
-            return Decoder(self.language_model, cache, compiled=self.compiled)
-
-    @contextmanager
-    def lend_decoder(self, capacity: int) -> Iterator[Decoder]:
-        """Lend an empty decoder for one generation; see ``decoder``.
-
-        One that had to prepare its steps is kept for the next generation, as its preparations go with its cache.
-        """
-        decoder = self._spare.pop() if self._spare else None
-        if decoder is None or decoder.cache.capacity < capacity:
-            # Dropped first, so that two caches are never held.
-            decoder = None
-            decoder = self.decoder(self._room(capacity))
-        decoder.cache.truncate(0)
-        try:
-            yield decoder
-        finally:
-            if decoder.prepares and not self._spare:
-                self._spare.append(decoder)
-
-    @torch.inference_mode()
-    def prepare_steps(self) -> None:
-        """Take one step for nothing, so that the first generation need not compile or capture it."""
-        nothing = torch.zeros(1, dtype=torch.long, device=self.device)
-        with self.lend_decoder(2) as decoder:
-            decoder.prefill(self.language_model.embed_tokens(nothing)[None])
-            decoder.step(nothing)
-
-    def _room(self, capacity: int) -> int:
-        """Round up where a decoder is kept, so that it also serves a generation that is a little longer."""
-        if self.device.type == "cpu" and not self.compiled:
-            return capacity
-        limit = max(capacity, self.config.text.max_position_embeddings)
-        return min(-(-capacity // _CAPACITY_STEP) * _CAPACITY_STEP, limit)

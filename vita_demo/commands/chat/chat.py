@@ -5,20 +5,23 @@ stdout gets the answers and nothing else.  Knows no terminal: lines come from a 
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from vita_demo.answer import Turn, TurnStart
-from vita_demo.checkpoint.settings import LOAD_FLAGS, Settings
+from vita_demo.answer import PromptSummary
+from vita_demo.checkpoint.settings import Settings
+from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.chat.attachments import Attachments, existing_paths, single_path, split_paths
-from vita_demo.commands.chat.saved_chat import Session, read_session, write_session
+from vita_demo.commands.chat.saved_chat import SavedChat, read_chat, write_chat
+from vita_demo.commands.chat.view import turn_line, turns_table
 from vita_demo.commands.run.demo import interruptible
 from vita_demo.console import Console
 from vita_demo.console.line_reader import LineReader, make_reader
-from vita_demo.errors import ConfigError, InputError, VitaDemoError
-from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.errors import InputError, VitaDemoError
+from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.request import Request
@@ -122,7 +125,8 @@ class Chat:
                 video_path=attached.video,
                 audio_path=attached.audio,
             )
-            self._show(lambda signal: self.conversation.ask(request, self.options, signal=signal))
+            ask = self.conversation.ask
+            self._show(lambda signal, watchers: ask(request, self.options, callbacks=watchers, signal=signal))
         elif self._attached.names:
             self.console.note(f"type a question about {self._attached.names}")
 
@@ -136,35 +140,31 @@ class Chat:
             raise InputError(f"{name} {argument}: nothing goes after {name}; leave it out")
         return self._handlers[name]
 
-    def _show(self, make_events: "Callable[[StopSignal], Iterator[TurnStart | TokenEvent | EndEvent | Turn]]") -> None:
+    def _show(self, begin: Callable[[StopSignal, Sequence[GenerationCallback]], Iterator[Event]]) -> None:
         """Print an answer as it is made; Ctrl-C ends it and keeps what there is."""
         in_line = False
         try:
             with interruptible() as signal:
-                for event in make_events(signal):
-                    if isinstance(event, TurnStart):
-                        self._announce(event)
-                    elif isinstance(event, Turn):
-                        self.console.turn(event)
-                    else:
-                        in_line = not isinstance(event, EndEvent)
-                        sys.stdout.write(event.text + "\n" * (not in_line))
-                        sys.stdout.flush()
+                for event in begin(signal, [_Start(self._announce)]):
+                    in_line = event.finish_reason is None
+                    sys.stdout.write(event.text + "\n" * (not in_line))
+                    sys.stdout.flush()
+                    if event.answer is not None:
+                        self.console.note(turn_line(event.answer))
         finally:
             if in_line:
                 sys.stdout.write("\n")
         self._tell_when_full(self.conversation.free_positions)
 
-    def _announce(self, start: TurnStart) -> None:
-        for note in start.notes:
+    def _announce(self, prompt: PromptSummary) -> None:
+        for note in prompt.notes:
             self.console.note(note)
         trained = self.conversation.trained_positions
-        if start.reused_positions <= trained < start.prompt_positions:
+        if prompt.cached_tokens <= trained < prompt.tokens:
             self.console.warn(
-                f"the conversation takes {start.prompt_positions:,} positions; "
-                f"the model was trained with up to {trained:,}"
+                f"the conversation takes {prompt.tokens:,} positions; the model was trained with up to {trained:,}"
             )
-        self._tell_when_full(start.free_positions)
+        self._tell_when_full(prompt.free_tokens)
 
     def _tell_when_full(self, free_positions: int) -> None:
         """Say once that an answer may not fit any more."""
@@ -197,7 +197,8 @@ class Chat:
         self.console.note("a new conversation with " + ("this" if argument else "the model's own") + " system prompt")
 
     def _answer_again(self, _: str) -> None:
-        self._show(lambda signal: self.conversation.regenerate(self.options, signal=signal))
+        again = self.conversation.regenerate
+        self._show(lambda signal, watchers: again(self.options, callbacks=watchers, signal=signal))
 
     def _undo(self, _: str) -> None:
         turn = self.conversation.undo()
@@ -208,18 +209,18 @@ class Chat:
     def _stats(self, _: str) -> None:
         if not self.conversation.turns:
             raise InputError("there are no turns yet; ask something first")
-        self.console.turns(self.conversation.turns)
+        self.console.show(turns_table(self.conversation.turns))
 
     def _save(self, argument: str) -> None:
         path = single_path("/save", split_paths("/save", argument))
-        write_session(Session(self.conversation.system, self.conversation.turns), path)
+        write_chat(SavedChat(self.conversation.system, self.conversation.turns), path)
         self.console.note(f"saved {len(self.conversation.turns)} turns to {path}")
 
     def _load(self, argument: str) -> None:
-        session = read_session(single_path("/load", existing_paths("/load", argument)))
-        self.conversation.restart(session.system, session.turns)
+        saved = read_chat(single_path("/load", existing_paths("/load", argument)))
+        self.conversation.restart(saved.system, saved.turns)
         self._told_full = False
-        self.console.note(f"loaded {len(session.turns)} turns")
+        self.console.note(f"loaded {len(saved.turns)} turns")
 
     def _help(self, _: str) -> None:
         for command in COMMANDS:
@@ -230,28 +231,40 @@ class Chat:
         self._done = True
 
 
-def run_chat(flags: dict[str, Any], console: Console, make_options: Callable[[Settings], GenerationOptions]) -> None:
+class _Start(GenerationCallback):
+    """Hands on what is known before the first token."""
+
+    def __init__(self, announce: Callable[[PromptSummary], None]) -> None:
+        self._announce = announce
+
+    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Announce the prompt."""
+        self._announce(kwargs["prompt"])
+
+
+def run_chat(
+    source: ModelSource,
+    settings: Settings,
+    saved: SavedChat,
+    options: GenerationOptions,
+    console: Console,
+    *,
+    debug: bool = False,
+) -> None:
     """Load the model and chat until the end of input.
 
     Raises:
         VitaDemoError: when the model, the options or the saved conversation cannot be used.
     """
-    if flags["load"] is not None and flags["system"] is not None:
-        raise ConfigError(f"--load {flags['load']} brings its own system prompt; leave --system out")
-    session = Session(flags["system"], ()) if flags["load"] is None else read_session(flags["load"])
-    settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
-    options = make_options(settings)
-
     from vita_demo.conversation import Conversation, check_options
     from vita_demo.pipeline import Pipeline
 
     check_options(options)
     with console.stages() as stages:
-        chosen = {name: flags[name] for name in LOAD_FLAGS}
-        pipeline = Pipeline.load(settings, **chosen, progress=stages.loading)
+        pipeline = Pipeline.of(source, settings, stages.loading)
     conversation = Conversation(pipeline)
-    conversation.restart(session.system, session.turns)
+    conversation.restart(saved.system, saved.turns)
     reader = make_reader(console, {command.name: command.description for command in COMMANDS}, PATH_COMMANDS)
     if reader.interactive:
         console.note("/help lists the commands, Ctrl-D ends the chat")
-    Chat(conversation, options, console, flags["debug"]).run(reader)
+    Chat(conversation, options, console, debug).run(reader)

@@ -14,7 +14,7 @@ from vita_demo.callbacks.builtin import LoggingCallback, PerformanceCallback, Tr
 from vita_demo.commands.compare.record import ModeRun
 from vita_demo.errors import ConfigError, GenerationError
 from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import EndEvent
+from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
@@ -54,15 +54,12 @@ def blocking(pipeline: "Pipeline", request: Request, options: GenerationOptions,
 
 def streaming(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
     """Print each token's text as `--streaming` does, and keep what was printed."""
-    from vita_demo.pipeline import Answer
-
-    printer = TextStream(pipeline.tokenizer)
+    printer, seen = TextStream(pipeline.tokenizer), []
     with redirect_stdout(StringIO()) as printed:
         for event in pipeline.stream(request, options, signal=signal):
-            if isinstance(event, Answer):
-                answer = event
-            else:
-                printer.on_finalized_text(event.text, stream_end=isinstance(event, EndEvent))
+            seen.append(event)
+            printer.on_finalized_text(event.text, stream_end=event.finish_reason is not None)
+    answer = answer_of(seen)
     return ModeRun(answer.token_ids, printed.getvalue().removesuffix("\n"), answer.stats)
 
 

@@ -12,7 +12,7 @@ from vita_demo.commands.doctor.diagnosis import Diagnosis
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.commands.doctor.memory import GROUP as MEMORY
 from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable, gigabytes
-from vita_demo.console.report_console import report_console
+from vita_demo.console.stdout import stdout_console
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
 _SHOWN_PROBLEMS = 8
@@ -20,7 +20,7 @@ _SHOWN_PROBLEMS = 8
 
 def show_diagnosis(diagnosis: Diagnosis, console: RichConsole | None = None) -> None:
     """Print every group, one line a finding, and the verdict; lines are wrapped on a terminal only."""
-    console = console or report_console()
+    console = console or stdout_console()
     for group, findings in groupby(diagnosis.findings, key=lambda finding: finding.group):
         console.print(Text(group, style="bold"))
         members = list(findings)

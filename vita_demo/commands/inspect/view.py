@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vita_demo.commands.inspect.drawing import describe, draw_preview
 from vita_demo.commands.inspect.inspection import Inspection
-from vita_demo.console.report_console import report_console
+from vita_demo.console.stdout import stdout_console
 
 _PREVIEW_COLUMNS = 100
 _PREVIEW_LINES = 16
@@ -18,7 +18,7 @@ _HALF_BLOCKS = {(True, True): "▀", (True, False): "▀", (False, True): "▄",
 
 def show_inspection(inspection: Inspection, preview: bool, console: RichConsole | None = None) -> None:
     """Print the facts of each file and what is left of the context; ``preview`` draws the files, too."""
-    console = console or report_console()
+    console = console or stdout_console()
     if preview and console.is_terminal and console.color_system is not None:
         for item in inspection.items:
             size = (min(console.width, _PREVIEW_COLUMNS), 2 * _PREVIEW_LINES)

@@ -2,15 +2,14 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from vita_demo.answer import Answer
 from vita_demo.checkpoint.state_tokens import STATE_TOKENS
 from vita_demo.console.console import print_markdown
 from vita_demo.console.status_line import StatusLine
-from vita_demo.generation.events import EndEvent, TokenEvent
-
-if TYPE_CHECKING:
-    from vita_demo.pipeline import Answer, Pipeline
+from vita_demo.generation.events import Event
 
 
 class AnswerWriter:
@@ -28,25 +27,25 @@ class AnswerWriter:
         self._show_state = show_state
         self._status_line = status_line
 
-    def event(self, event: TokenEvent | EndEvent) -> None:
-        """Write what of an event is due at once."""
+    def event(self, event: Event) -> Event:
+        """Write what of an event is due at once; return the event."""
         if self._form == "jsonl":
             _write_json(event_record(event))
         elif self._form == "live":
-            self._write_live(self._symbol(getattr(event, "state", None)) + event.text, isinstance(event, EndEvent))
+            self._write_live(self._symbol(event.state) + event.text, event.finish_reason is not None)
+        return event
 
-    def answer(self, answer: "Answer", pipeline: "Pipeline") -> None:
-        """Write what is due at the end."""
+    def end(self, answer: Answer, report: Callable[[], dict[str, Any]]) -> None:
+        """Write what is due at the end; ``report`` makes the object that JSON forms print."""
         text = self._symbol(answer.state) + answer.text
         if self._form == "text":
             _write(text + "\n")
         elif self._form == "markdown":
             print_markdown(text)
-        elif self._form in ("json", "jsonl"):
-            from vita_demo.commands.report import report
-
-            kind = {"event": "answer"} if self._form == "jsonl" else {}
-            _write_json({**kind, **report(answer, pipeline)})
+        elif self._form == "json":
+            _write_json(report())
+        elif self._form == "jsonl":
+            _write_json({"event": "answer", **report()})
 
     def _write_live(self, text: str, last: bool) -> None:
         text += "\n" * last
@@ -63,9 +62,9 @@ class AnswerWriter:
         return next(shown, "") if self._show_state else ""
 
 
-def event_record(event: TokenEvent | EndEvent) -> dict[str, Any]:
+def event_record(event: Event) -> dict[str, Any]:
     """Return an event as what one line of JSON says."""
-    if isinstance(event, EndEvent):
+    if event.finish_reason is not None:
         return {"event": "end", "finish_reason": event.finish_reason, "text": event.text, "clock_s": event.time_s}
     record: dict[str, Any] = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text,
                               "clock_s": event.time_s}  # fmt: skip

@@ -1,103 +1,123 @@
-"""What the command line does with a request: load, generate, write."""
+"""The default command: load, generate, write."""
 
 import signal as signals
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
-from vita_demo.callbacks.registry import DEFAULT, make_callback
-from vita_demo.checkpoint.settings import LOAD_FLAGS, Settings
+from vita_demo.answer import Answer
+from vita_demo.callbacks.registry import make_callback
+from vita_demo.checkpoint.settings import Settings
+from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.run.answer_writer import AnswerWriter
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.console import Console
-from vita_demo.console.run_panel import RunSummary
 from vita_demo.console.stage_display import StageDisplay
 from vita_demo.console.token_progress import TokenProgress
-from vita_demo.errors import ConfigError, InputError
+from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
-    from vita_demo.pipeline import Answer, Pipeline
+    from vita_demo.pipeline import Pipeline
 
-MODEL_FLAGS = ("model_path", "vision_tower", "audio_encoder", "device", "dtype", "quantize", "compiled")
+
+@dataclass(frozen=True)
+class Output:
+    """What becomes of an answer.
+
+    Attributes:
+        form: see ``AnswerWriter``.
+        show_state: write the state token before the text.
+        callbacks: who watches, as the command line names them.
+        save_run: the folder that keeps the run; None keeps nothing.
+    """
+
+    form: str = "text"
+    show_state: bool = False
+    callbacks: tuple[str, ...] = ()
+    save_run: Path | None = None
 
 
 class Demo:
     """One run of the command line.
 
     Args:
-        flags: the command line's, by name.
+        source: the model.
+        settings: its small files.
+        output: what becomes of the answer.
         console: where to say things.
     """
 
-    def __init__(self, flags: dict[str, Any], console: Console) -> None:
-        self.flags = flags
-        self.console = console
-        self.form = _form(flags)
-        self.status_line = console.status_line() if self.form == "live" else None
+    def __init__(self, source: ModelSource, settings: Settings, output: Output, console: Console) -> None:
+        self._source = source
+        self._settings = settings
+        self._output = output
+        self._console = console
+        self._status_line = console.status_line() if output.form == "live" else None
 
-    def run(self, request: Request, make_options: Callable[[Settings], GenerationOptions]) -> "Answer":
+    def run(self, request: Request, options: GenerationOptions) -> Answer:
         """Answer ``request``, write the answer to stdout and how it went to stderr.
 
         Raises:
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
-        flags = self.flags
-        settings = Settings.read(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
-        options = self._check(make_options(settings))
-        callbacks = self._callbacks(settings, options)
-        with self.console.stages() as stages:
-            pipeline, media = self._load(request, settings, stages)
-            self._tell(pipeline, media)
-            pipeline.on_stage = lambda stage: stages.show(_describe(stage, media))
+        options = self._check(options)
+        callbacks = self._callbacks(options)
+        with self._console.stages() as stages:
+            pipeline, media = self._load(request, stages)
+            self._introduce(pipeline, media)
             with interruptible() as signal:
-                watchers = [_FirstToken(stages.stop), *callbacks]
-                events = pipeline.stream(request, options, callbacks=watchers, signal=signal, media=media)
+                events = pipeline.stream(
+                    request,
+                    options,
+                    callbacks=[_FirstToken(stages.stop), *callbacks],
+                    signal=signal,
+                    media=media,
+                    on_stage=lambda stage: stages.show(_describe(stage, media)),
+                )
                 answer = self._write(pipeline, events, request, options)
-        trained = settings.config.trained_positions
-        if answer.prompt_tokens > trained:
-            self.console.warn(
-                f"the prompt took {answer.prompt_tokens:,} positions; the model was trained with up to {trained:,}"
+        trained = self._settings.config.trained_positions
+        if answer.prompt.tokens > trained:
+            self._console.warn(
+                f"the prompt took {answer.prompt.tokens:,} positions; the model was trained with up to {trained:,}"
             )
-        self.console.summary(
-            RunSummary(answer.stats, answer.finish_reason, answer.state, answer.image_tokens, answer.audio_tokens)
-        )
+        self._console.summary(answer)
         return answer
 
     def _check(self, options: GenerationOptions) -> GenerationOptions:
-        if options.num_beams > 1 and self.form == "live":
+        if options.num_beams > 1 and self._output.form == "live":
             raise ConfigError(
                 f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
             )
-        if self.flags["save_run"] is not None and options.do_sample and options.seed is None:
+        if self._output.save_run is not None and options.do_sample and options.seed is None:
             return replace(options, seed=randbits(32))
         return options
 
-    def _callbacks(self, settings: Settings, options: GenerationOptions) -> list[GenerationCallback]:
-        specs = self.flags["callback"] or (DEFAULT if self.flags["enable_callbacks"] else ())
+    def _callbacks(self, options: GenerationOptions) -> list[GenerationCallback]:
         given = {
-            "tokenizer": settings.tokenizer,
+            "tokenizer": self._settings.tokenizer,
             "max_tokens": options.max_new_tokens,
-            "display": TokenProgress(self.status_line, self.console.live),
+            "display": TokenProgress(self._status_line, self._console.live),
         }
-        return [make_callback(spec, given) for spec in specs]
+        return [make_callback(spec, given) for spec in self._output.callbacks]
 
-    def _load(self, request: Request, settings: Settings, stages: StageDisplay) -> "tuple[Pipeline, Media]":
+    def _load(self, request: Request, stages: StageDisplay) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
         with ThreadPoolExecutor(1) as pool:
-            media = pool.submit(load_media, request, settings.config)
-            return self._load_weights(settings, media, stages), media.result()
+            media = pool.submit(load_media, request, self._settings.config)
+            return self._load_weights(media, stages), media.result()
 
-    def _load_weights(self, settings: Settings, media: "Future[Media]", stages: StageDisplay) -> "Pipeline":
+    def _load_weights(self, media: "Future[Media]", stages: StageDisplay) -> "Pipeline":
         stages.show("importing torch")
         from vita_demo.pipeline import Pipeline
 
@@ -105,46 +125,34 @@ class Demo:
             if media.done():
                 media.result()
             stages.loading(done, total)
-            if done == total and self.flags["compiled"]:
+            if done == total and self._source.compiled:
                 stages.show("compiling the decode step")
 
-        chosen = {name: self.flags[name] for name in LOAD_FLAGS}
-        return Pipeline.load(settings, **chosen, progress=progress)
+        return Pipeline.of(self._source, self._settings, progress)
 
-    def _tell(self, pipeline: "Pipeline", media: Media) -> None:
+    def _introduce(self, pipeline: "Pipeline", media: Media) -> None:
         """Say what of the media is used, and, if asked, what answers."""
         for note in media.notes:
-            self.console.note(note)
+            self._console.note(note)
         settings, model = pipeline.settings, pipeline.model
         for note in settings.config.settings_notes:
-            self.console.detail(note)
+            self._console.detail(note)
         precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
-        self.console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
+        self._console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
 
     def _write(
-        self,
-        pipeline: "Pipeline",
-        events: "Iterator[TokenEvent | EndEvent | Answer]",
-        request: Request,
-        options: GenerationOptions,
-    ) -> "Answer":
+        self, pipeline: "Pipeline", events: Iterator[Event], request: Request, options: GenerationOptions
+    ) -> Answer:
         """Write the answer as it comes, and save the run if asked."""
-        from vita_demo.pipeline import Answer
+        from vita_demo.commands.report import report
 
-        writer = AnswerWriter(self.form, self.flags["show_state"], self.status_line)
-        kept: list[TokenEvent | EndEvent] = []
-        for event in events:
-            if isinstance(event, Answer):
-                answer = event
-            else:
-                kept.append(event)
-                writer.event(event)
-        writer.answer(answer, pipeline)
-        if self.flags["save_run"] is not None:
-            from vita_demo.commands.report import report
-
-            model = {name: self.flags[name] for name in MODEL_FLAGS}
-            SavedRun(request, options, model, report(answer, pipeline)).save(self.flags["save_run"], kept)
+        writer = AnswerWriter(self._output.form, self._output.show_state, self._status_line)
+        seen = [writer.event(event) for event in events]
+        answer = answer_of(seen)
+        writer.end(answer, lambda: report(answer, pipeline, options))
+        if self._output.save_run is not None:
+            run = SavedRun(request, options, pipeline.source, report(answer, pipeline, options))
+            run.save(self._output.save_run, seen)
         return answer
 
 
@@ -158,13 +166,6 @@ class _FirstToken(GenerationCallback):
         """Call it once."""
         if step == 0:
             self._then()
-
-
-def _form(flags: dict[str, Any]) -> str:
-    asked = [form for form in ("jsonl", "json", "markdown") if flags[f"as_{form}"]]
-    if len(asked) > 1:
-        raise InputError(f"--{asked[0]} and --{asked[1]} were both given; choose one form of the answer")
-    return asked[0] if asked else "live" if flags["streaming"] else "text"
 
 
 def _describe(stage: str, media: Media) -> str:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from vita_demo.checkpoint.settings import Settings
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.errors import GenerationError
 from vita_demo.pipeline import Pipeline
@@ -16,12 +15,7 @@ def replay(folder: Path) -> str:
         GenerationError: when the token ids differ; its message says where first.
     """
     saved = SavedRun.load(folder)
-    towers = (Path(tower) if (tower := saved.model[name]) else None for name in ("vision_tower", "audio_encoder"))
-    settings = Settings.read(saved.model["model_path"], *towers)
-    precision = {"dtype": saved.model["dtype"], "quantize": saved.model.get("quantize")}
-    # Runs of earlier versions say nothing of it.
-    compiled = saved.model.get("compiled") == "True"
-    pipeline = Pipeline.load(settings, device=saved.model["device"], **precision, compiled=compiled)
+    pipeline = Pipeline.of(saved.source)
     before = tuple(saved.report["token_ids"])
     after = pipeline.generate(saved.request, saved.options).token_ids
     # An interrupted run kept only a beginning.

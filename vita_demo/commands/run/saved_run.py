@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.run.answer_writer import event_record
 from vita_demo.errors import InputError
-from vita_demo.generation.events import EndEvent, TokenEvent
+from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.request import Request
 
-_PATHS = ("video_path", "audio_path")
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -20,30 +21,30 @@ class SavedRun:
     """What is needed to repeat a run, and what it gave.
 
     Attributes:
-        request: what was asked; its paths are absolute.
+        request: what was asked.
         options: how it was generated, seed included.
-        model: the flags that chose the model: model_path, vision_tower, audio_encoder, device, dtype, quantize and
-            compiled.
+        source: the model, with the device, dtype and threads that were used.
         report: the object that ``--json`` prints.
     """
 
     request: Request
     options: GenerationOptions
-    model: dict[str, Any]
+    source: ModelSource
     report: dict[str, Any]
 
-    def save(self, folder: Path, events: Iterable[TokenEvent | EndEvent]) -> None:
-        """Write both files; an older run in the folder is replaced.
+    def save(self, folder: Path, events: Iterable[Event]) -> None:
+        """Write both files, with absolute paths; an older run in the folder is replaced.
 
         Raises:
             InputError: when the folder cannot be written.
         """
-        request = asdict(self.request)
-        request["image_paths"] = [str(path.resolve()) for path in self.request.image_paths]
-        request |= {name: str(path.resolve()) for name in _PATHS if (path := request[name]) is not None}
-        model = {name: None if value is None else str(value) for name, value in self.model.items()}
-        content = {"schema_version": 1, "request": request, "options": asdict(self.options), "model": model,
-                   "report": self.report}  # fmt: skip
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "request": self.request.to_json(absolute=True),
+            "options": asdict(self.options),
+            "model": self.source.to_json(),
+            "report": self.report,
+        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "run.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -63,13 +64,11 @@ class SavedRun:
         """
         try:
             content = json.loads((folder / "run.json").read_text("utf-8"))
-            request, options = content["request"], content["options"]
-            request["image_paths"] = tuple(Path(path) for path in request["image_paths"])
-            request |= {name: Path(request[name]) for name in _PATHS if request[name] is not None}
-            for field in fields(GenerationOptions):
-                if isinstance(options.get(field.name), list):
-                    options[field.name] = _tuples(options[field.name])
-            return cls(Request(**request), GenerationOptions(**options), content["model"], content["report"])
+            if content["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+            options = {name: _tuples(value) for name, value in content["options"].items()}
+            request, source = Request.from_json(content["request"]), ModelSource.from_json(content["model"])
+            return cls(request, GenerationOptions(**options), source, content["report"])
         except FileNotFoundError:
             raise InputError(f"{folder} holds no run.json; give a folder that --save_run wrote") from None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ SINGLE = "model.safetensors"
 _READERS = 4
 _SHARD_BYTES = 5_000_000_000
 
+Model = TypeVar("Model", bound=VitaModel)
 Progress = Callable[[int, int], None]
 Plan = list[tuple[str, slice, StoredTensor]]
 """Which rows of which of our tensors come from where."""
@@ -100,9 +101,21 @@ class Checkpoint:
         progress: Progress | None = None,
         quantize: str | None = None,
     ) -> VitaModel:
-        """Build the model and read its weights straight to ``device`` and ``dtype``.
+        """Build the architecture and read its weights; see ``fill``."""
+        return self.fill(_without_memory(self.config), device, dtype, progress, quantize)
+
+    def fill(
+        self,
+        model: Model,
+        device: torch.device,
+        dtype: torch.dtype,
+        progress: Progress | None = None,
+        quantize: str | None = None,
+    ) -> Model:
+        """Read the weights straight to ``device`` and ``dtype``.
 
         Args:
+            model: of this checkpoint's ``config``, on the meta device.
             device: where the weights go.
             dtype: what they become; normalization statistics and counters keep theirs.
             progress: called with the bytes read so far and in all, from several threads.
@@ -112,7 +125,6 @@ class Checkpoint:
             CheckpointError: when a tensor is missing, unexpected or of another shape.
             ConfigError: when a matrix's shape does not fit the quantized format.
         """
-        model = _without_memory(self.config)
         plan, problems = self._plan(model)
         if problems:
             self._refuse(problems)

@@ -1,0 +1,52 @@
+"""Which model the user asked for, where it shall run and in what precision.  No torch."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from vita_demo.checkpoint.locate import EMBEDDED
+from vita_demo.checkpoint.settings import Settings
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model as the command line names it; ``Pipeline.of`` loads it.
+
+    Attributes:
+        model_path: a checkpoint's folder, a hub id, or "embedded".
+        vision_tower, audio_encoder: folders of encoder settings; None finds them in the checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        dtype: "auto", "float32", "float16" or "bfloat16".
+        quantize: "int8" or "int4" holds the language model's matrices in so few bits; None in ``dtype``.
+        threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
+        compiled: on a GPU, have torch's compiler fuse the decode step while loading.
+    """
+
+    model_path: str = EMBEDDED
+    vision_tower: Path | None = None
+    audio_encoder: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    quantize: str | None = None
+    threads: int | None = None
+    compiled: bool = False
+
+    def read(self) -> Settings:
+        """Find the checkpoint and read its small files; see ``Settings.read``."""
+        return Settings.read(self.model_path, self.vision_tower, self.audio_encoder)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read what ``to_json`` gave; unknown names are left out.
+
+        Raises:
+            TypeError: when a folder is no text.
+        """
+        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        for name in ("vision_tower", "audio_encoder"):
+            known[name] = None if known.get(name) is None else Path(known[name])
+        return cls(**known)

@@ -1,0 +1,174 @@
+"""The one place where a generation begins: options are checked, the clock starts, an engine is chosen."""
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vita_demo.answer import Answer
+from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_memory, synchronizer
+from vita_demo.engine.inputs import Inputs
+from vita_demo.errors import ConfigError
+from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
+from vita_demo.generation.events import Event, Sampled, Tokenizer, stream_events
+from vita_demo.generation.loop import generate_tokens
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.speculation import VerifyingDecoder, speculate_tokens
+from vita_demo.generation.stopping import StopSignal
+from vita_demo.metrics import Drafts, RunRecorder
+
+if TYPE_CHECKING:
+    from vita_demo.engine.vita import VitaForGeneration
+
+logger = logging.getLogger("vita_demo.engine")
+
+_ADVICE = "lower --max_frames, --max_new_tokens or the number of pictures, or choose --dtype bfloat16"
+
+
+class Generation:
+    """One generation.  Making it accepts the request: t₀ is now.
+
+    The way of a token: the loop behind ``running`` samples its id, ``stream_events`` makes text of it, and in
+    ``events`` the callbacks and the recorder see it.
+
+    Args:
+        model: the weights.
+        options: how to generate.
+        stop_ids: ids that end an answer, beside those of ``options``.
+        callbacks: who watches; see ``GenerationCallback``.
+        signal: ends the answer from outside.
+        on_stage: learns the name of each stage when it begins.
+        advice: what to do when memory runs out.
+
+    Attributes:
+        options: as given, with the log-probabilities that callbacks ask for.
+        stop_ids: all ids that end the answer.
+        recorder: takes the times; whoever makes the inputs tells it the stages before prefill.
+
+    Raises:
+        ConfigError: when an engine is asked for what it cannot do.
+    """
+
+    def __init__(  # noqa: PLR0913 - what one generation depends on, each with a default
+        self,
+        model: "VitaForGeneration",
+        options: GenerationOptions,
+        stop_ids: Iterable[int],
+        *,
+        callbacks: Sequence[GenerationCallback] = (),
+        signal: StopSignal | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
+        advice: str = _ADVICE,
+    ) -> None:
+        wanted = [top for callback in callbacks if (top := getattr(callback, "top_logprobs", None)) is not None]
+        if wanted:
+            options = replace(options, top_logprobs=max(*wanted, options.top_logprobs or 0))
+        self.options = options
+        self.stop_ids = options.all_stop_ids(stop_ids)
+        self._model = model
+        self._callbacks = callbacks
+        self._signal = signal or StopSignal()
+        self._advice = advice
+        # Parts of transformers take seconds to import, which are not part of the generation.
+        _import_engine(model, options)
+        reset_peak_memory(model.device)
+        self.recorder = _start_recorder(model, options, on_stage)
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Turn "out of memory" inside into one line of advice; ``running`` and ``events`` do so by themselves."""
+        return memory_guard(self._advice)
+
+    @contextmanager
+    def running(
+        self, inputs: Inputs, options: GenerationOptions, decoder: VerifyingDecoder | None = None
+    ) -> Iterator[Iterator[Sampled]]:
+        """Give the iterator of sampled tokens; its engine is released at the end.
+
+        Args:
+            inputs: the prompt.
+            options: as ``fitted`` gives them.
+            decoder: what has read the beginning of the prompt already; None takes an empty one from the pool.
+        """
+        with self.guard(), ExitStack() as stack:
+            if options.uses_transformers:
+                from vita_demo.generation.transformers_loop import generate_with_transformers
+
+                model = self._model.as_transformers()
+                tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids)
+            else:
+                capacity = inputs.summary.tokens + options.max_new_tokens
+                held = decoder or stack.enter_context(self._model.lend_decoder(capacity))
+                tokens = self._decode(held, inputs, options)
+            yield stack.enter_context(closing(tokens))
+
+    def _decode(
+        self, decoder: VerifyingDecoder, inputs: Inputs, options: GenerationOptions
+    ) -> Generator[Sampled, None, None]:
+        sampler = make_sampler(options, self.stop_ids, inputs.embeds.device)
+        if self.recorder.drafts is None:
+            return generate_tokens(decoder, inputs.embeds, sampler, options)
+        return speculate_tokens(decoder, inputs.embeds, inputs.input_ids, sampler, options, self.recorder.drafts)
+
+    def fitted(self, inputs: Inputs) -> GenerationOptions:
+        """Return the options with no more new tokens than the context has room for."""
+        return replace(self.options, max_new_tokens=min(self.options.max_new_tokens, inputs.summary.free_tokens))
+
+    def events(
+        self,
+        inputs: Inputs,
+        tokenizer: Tokenizer,
+        decoder: VerifyingDecoder | None = None,
+        on_end: Callable[[Answer | None], None] = lambda _: None,
+    ) -> Iterator[Event]:
+        """Generate after ``inputs``, with callbacks called and times recorded.
+
+        Args:
+            inputs: the prompt.
+            tokenizer: makes text of ids.
+            decoder: see ``running``.
+            on_end: takes the answer exactly once, also of a reader that leaves early; None after an error.
+
+        Raises:
+            GenerationError: when memory runs out.
+        """
+        options = self.fitted(inputs)
+        callbacks = CallbackList(self._callbacks, options.strict_callbacks, max_new_tokens=options.max_new_tokens)
+        watch = Watch(callbacks, self._signal, self.recorder, inputs.summary)
+        try:
+            with watch.hooks(inputs.input_ids), self.running(inputs, options, decoder) as tokens:
+                for event in stream_events(tokens, tokenizer, options, self._signal, self.recorder.clock):
+                    yield watch.see(event)
+        finally:
+            on_end(watch.answer)
+
+
+def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> None:
+    needs = options.needs_transformers
+    if needs and options.engine == "native":
+        raise ConfigError(f"{needs} is not in the native engine; leave --engine out or give --engine transformers")
+    options.check_quantized(model.quantize)
+    if needs and options.engine == "auto":
+        logger.warning("%s is not in the native engine: transformers' engine generates", needs)
+    if options.uses_transformers:
+        model.as_transformers()
+    make_sampler(options, frozenset(), model.device)
+
+
+def _start_recorder(
+    model: "VitaForGeneration", options: GenerationOptions, on_stage: Callable[[str], None]
+) -> RunRecorder:
+    before = dict(model.language_model.prepared_s)
+
+    def prepared_s() -> dict[str, float]:
+        return {name: now - before[name] for name, now in model.language_model.prepared_s.items() if now > before[name]}
+
+    return RunRecorder(
+        synchronize=synchronizer(model.device),
+        peak_memory_bytes=lambda: peak_memory_bytes(model.device),
+        on_stage=on_stage,
+        prepared_s=prepared_s,
+        tokens_timed=options.num_beams == 1,
+        drafts=Drafts() if options.speculate else None,
+    )
