@@ -35,6 +35,7 @@ import json, sys, time, torch
 from pathlib import Path
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.engine.device import current_memory_bytes, peak_memory_bytes, synchronizer
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.loading.checkpoint import Checkpoint
 
 folder, device, dtype = Path(sys.argv[1]), torch.device(sys.argv[2]), getattr(torch, sys.argv[3])
@@ -56,8 +57,10 @@ _NATIVE = {
     "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(device, dtype, **options)",
     "after": """
 with torch.inference_mode():
-    decoder, token = model.decoder(260), torch.ones(256, dtype=torch.long, device=device)
-    decoder.prefill(model.language_model.embed_tokens(token)[None])
+    language_model = model.language_model
+    decoder = Decoder(language_model, language_model.allocate_cache(260))
+    token = torch.ones(256, dtype=torch.long, device=device)
+    decoder.prefill(language_model.embed_tokens(token)[None])
     decoder.step(token[:1])
 synchronizer(device)()
 found["peak_with_prompt_bytes"] = peak_memory_bytes(device) - before

@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from benchmarks.decode_ways import Decoded, LeftOutError, Maker, Subject, Way, decoded
 from benchmarks.machine import timed
 from benchmarks.watchers import Letters
-from vita_demo.engine.engine import Watch, continued_events
+from vita_demo.answer import PromptSummary
 from vita_demo.errors import VitaDemoError
-from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import TokenEvent
+from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
+from vita_demo.generation.events import stream_events
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
-from vita_demo.model.vita import Decoder
 
 MakeDecoder = Callable[[int], Decoder]
 """Makes a decoder for so many positions."""
@@ -97,11 +100,12 @@ def _way(model: LanguageModel, kind: str = "fast", exact: bool = True, **options
 def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[GenerationCallback]) -> Decoded:
     decoder = make(prompt.shape[1] + tokens)
     decoder.cache.truncate(0)
-    recorder, start = RunRecorder(), time.perf_counter()
-    watch, options = Watch(recorder, callbacks), GenerationOptions(max_new_tokens=tokens)
-    events = continued_events(decoder, Letters(), prompt, [], options, watch)
-    seen = [event for event in events if isinstance(event, TokenEvent)]
-    return decoded(start, [event.time_s for event in seen], [event.token_id for event in seen])
+    options, start = GenerationOptions(max_new_tokens=tokens), time.perf_counter()
+    watch = Watch(CallbackList(callbacks), StopSignal(), RunRecorder(), PromptSummary(prompt.shape[1]))
+    sampled = generate_tokens(decoder, prompt, make_sampler(options, frozenset(), prompt.device), options)
+    with watch.hooks([]):
+        *seen, _ = [watch.see(event) for event in stream_events(sampled, Letters(), options)]
+    return decoded(start, [event.time_s for event in seen], [event.token_id or 0 for event in seen])
 
 
 def _steps(make: MakeDecoder, prompt: Tensor, tokens: int) -> Decoded:

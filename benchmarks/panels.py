@@ -27,7 +27,6 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
     from vita_demo.commands.run.answer_writer import AnswerWriter
     from vita_demo.console.status_line import StatusLine
     from vita_demo.console.token_progress import TokenProgress
-    from vita_demo.pipeline import Answer
 
     torch.set_num_threads(threads)
     pipeline = Pipeline.load(device="cpu", dtype="float32")
@@ -44,10 +43,9 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
             callbacks = [ProgressCallback(display=TokenProgress(status_line))] if "status" in name else []
             sys.stdout = terminal
             for event in pipeline.stream(request, options, callbacks=callbacks):
-                if not isinstance(event, Answer):
-                    writer.event(event)
-                elif number and event.stats.tpot_s is not None:
-                    values.append(event.stats.tpot_s)
+                writer.event(event)
+                if number and event.answer is not None and event.answer.stats.tpot_s is not None:
+                    values.append(event.answer.stats.tpot_s)
             sys.stdout = stdout
     reader.kill()
     return times

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from vita_demo.checkpoint.config import TextConfig, VitaConfig
+from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.model.language_model import LanguageModel, RMSNorm
-from vita_demo.model.vita import VitaModel
 from vita_demo.resources import resource
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -60,10 +60,10 @@ class Shape:
             model = LanguageModel(self.config).to(self.dtype)
         return self._fill(model, model)
 
-    def build_whole(self) -> VitaModel:
+    def build_whole(self) -> VitaForGeneration:
         """Make the whole model, with the encoders that go with the shape's name."""
         with torch.device("meta"):
-            model = VitaModel(self.whole_config()).to(self.dtype)
+            model = VitaForGeneration(self.whole_config()).to(self.dtype)
             model.audio_encoder.cmvn.float()
         return self._fill(model, model.language_model)
 

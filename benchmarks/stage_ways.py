@@ -14,11 +14,12 @@ from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import timed
 from benchmarks.shapes import Shape
 from benchmarks.watchers import Letters
+from vita_demo.answer import PromptSummary
 from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
-from vita_demo.engine.engine import Watch, watched_events
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.inputs import Inputs
+from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.metrics import RunRecorder
-from vita_demo.model.vita import VitaModel
 
 # Positions of a prompt that is all text, and of the text beside media.
 _TEXT, _BESIDE = 256, 72
@@ -54,7 +55,7 @@ class Stage:
 class Stages:
     """Makes stages over one model."""
 
-    def __init__(self, shape: Shape, model: VitaModel) -> None:
+    def __init__(self, shape: Shape, model: VitaForGeneration) -> None:
         self.shape, self.model, self.config = shape, model, model.config
         self._random = np.random.default_rng(shape.seed)
 
@@ -117,7 +118,8 @@ class Stages:
         images = None if pixels is None else self.model.encode_tiles(pixels)
         sound = None if fbank is None else self.model.encode_audio(fbank)
         embeds, options = self.model.embed(ids, images, sound), GenerationOptions(max_new_tokens=_ANSWER)
-        events = watched_events(self.model, Letters(), embeds, ids, options, Watch(RunRecorder()))
+        inputs = Inputs(embeds, ids, PromptSummary(embeds.shape[1], free_tokens=_ANSWER))
+        events = Generation(self.model, options, ()).events(inputs, Letters())
         next(events)
         seconds = time.perf_counter() - start
         events.close()  # type: ignore[attr-defined]

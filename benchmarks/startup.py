@@ -26,13 +26,13 @@ times = [time.time()]
 def done(): times.append(time.time())
 import torch
 done()
-from vita_demo.pipeline import Answer, Pipeline
-from vita_demo import GenerationOptions, Request
-from vita_demo.checkpoint.settings import Settings
+from vita_demo.pipeline import Pipeline
+from vita_demo import GenerationOptions, ModelSource, Request
 done()
-settings = Settings.read(sys.argv[1])
+source = ModelSource(sys.argv[1], device=sys.argv[2])
+settings = source.read()
 done()
-pipeline = Pipeline.load(settings, device=sys.argv[2])
+pipeline = Pipeline.of(source, settings)
 done()
 next(pipeline.stream(Request(question="What can you do?"), GenerationOptions(max_new_tokens=2)))
 done()

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from tests.conftest import ASSETS
-from vita_demo.answer import Turn, TurnStart
+from vita_demo.answer import Answer, PromptSummary, Turn
 from vita_demo.conversation import Conversation
-from vita_demo.engine.engine import make_tokens
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError, InputError, MediaError
-from vita_demo.generation.events import TokenEvent
+from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.model.decode.cpu_step import Buffers
@@ -34,18 +35,19 @@ def chat(embedded_pipeline: Pipeline) -> Conversation:
     return Conversation(embedded_pipeline)
 
 
-def ask(chat: Conversation, request: Request | str, options: GenerationOptions = OPTIONS) -> tuple[TurnStart, Turn]:
+def ask(chat: Conversation, request: Request | str, options: GenerationOptions = OPTIONS) -> Answer:
     request = Request(question=request) if isinstance(request, str) else request
-    start, *_, turn = chat.ask(request, options)
-    return start, turn
+    answer = answer_of(chat.ask(request, options))
+    assert chat.turns[-1] == Turn(request, answer)
+    return answer
 
 
-def ask_and_interrupt(chat: Conversation, request: Request, after: int) -> Turn:
+def ask_and_interrupt(chat: Conversation, request: Request, after: int) -> Answer:
     signal = StopSignal()
     for event in chat.ask(request, OPTIONS, signal=signal):
-        if isinstance(event, TokenEvent) and event.step + 1 == after:
+        if event.step + 1 == after:
             signal.request("cancelled")
-    return chat.turns[-1]
+    return chat.turns[-1].answer
 
 
 def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engine: str = "native") -> tuple[int, ...]:
@@ -55,7 +57,9 @@ def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engin
     images = [None if medium.tiles is None else model.encode_tiles(medium.tiles) for medium in media]
     sounds = [None if medium.fbank is None else model.encode_audio(medium.fbank) for medium in media]
     prompt_turns = [
-        PromptTurn(turn.request.question, 0 if image is None else len(image), sound is not None, "", turn.token_ids)
+        PromptTurn(
+            turn.request.question, 0 if image is None else len(image), sound is not None, "", turn.answer.token_ids
+        )
         for turn, image, sound in zip(turns, images, sounds, strict=True)
     ]
     last = prompt_turns[-1]
@@ -67,17 +71,19 @@ def from_scratch(pipeline: Pipeline, turns: tuple[Turn, ...], system: str, engin
         torch.cat(features) if features else None,
         next((sound for sound in sounds if sound is not None), None),
     )
-    count = len(turns[-1].token_ids)
-    ended = turns[-1].token_ids[-1] in tokenizer.stop_ids
+    count = len(turns[-1].answer.token_ids)
+    ended = turns[-1].answer.token_ids[-1] in tokenizer.stop_ids
     options = GenerationOptions(max_new_tokens=count, min_new_tokens=count - ended, engine=engine)
-    return tuple(token.token_id for token in make_tokens(model, embeds, options, tokenizer.stop_ids))
+    inputs = Inputs(embeds, (), PromptSummary(embeds.shape[1]))
+    with Generation(model, options, tokenizer.stop_ids).running(inputs, options) as tokens:
+        return tuple(token.token_id for token in tokens)
 
 
 def assert_as_from_scratch(chat: Conversation, pipeline: Pipeline, system: str) -> None:
     for count in range(1, len(chat.turns) + 1):
         turns = chat.turns[:count]
-        assert turns[-1].token_ids == from_scratch(pipeline, turns, system), f"turn {count}"
-    assert turns[-1].token_ids == from_scratch(pipeline, turns, system, "transformers")
+        assert turns[-1].answer.token_ids == from_scratch(pipeline, turns, system), f"turn {count}"
+    assert turns[-1].answer.token_ids == from_scratch(pipeline, turns, system, "transformers")
 
 
 def test_every_turn_is_as_if_computed_from_scratch(chat: Conversation, embedded_pipeline: Pipeline) -> None:
@@ -85,13 +91,13 @@ def test_every_turn_is_as_if_computed_from_scratch(chat: Conversation, embedded_
     ask(chat, "And now?")
     assert len(ask_and_interrupt(chat, Request(question="Go on."), after=5).token_ids) == 5
     ask(chat, SPOKEN)
-    *_, again = chat.regenerate(OPTIONS)
-    assert again.token_ids == chat.turns[-1].token_ids
+    again = answer_of(chat.regenerate(OPTIONS))
+    assert again.token_ids == chat.turns[-1].answer.token_ids
     ask(chat, "to be taken back")
     chat.undo()
     ask(chat, PICTURE)
     ask(chat, "The last question?")
-    assert [turn.finish_reason for turn in chat.turns] == [
+    assert [turn.answer.finish_reason for turn in chat.turns] == [
         "length",
         "length",
         "cancelled",
@@ -103,26 +109,22 @@ def test_every_turn_is_as_if_computed_from_scratch(chat: Conversation, embedded_
 
 
 def test_only_new_positions_are_computed(chat: Conversation) -> None:
-    first, turn = ask(chat, PICTURE)
-    assert first.reused_positions == 0
-    second, later = ask(chat, "And now?")
+    first, second = ask(chat, PICTURE), ask(chat, "And now?")
+    assert first.prompt.cached_tokens == 0
     # The last token of an answer is never read back while it is made.
-    assert second.reused_positions == first.computed_positions + len(turn.token_ids) - 1
-    assert second.computed_positions < 40
-    assert later.stats is not None
-    assert later.stats.prompt_positions == second.computed_positions
-    assert later.reused_positions == second.reused_positions
+    assert second.prompt.cached_tokens == first.prompt.tokens + len(first.token_ids) - 1
+    assert second.stats.prompt_positions == second.prompt.tokens - second.prompt.cached_tokens < 40
 
 
 def test_regenerate_reuses_all_but_the_last_position(chat: Conversation) -> None:
     ask(chat, PICTURE)
-    _, before = ask(chat, "And now?")
-    start, *_, turn = chat.regenerate(OPTIONS)
-    assert start.computed_positions == 1
-    assert turn.token_ids == before.token_ids
+    before = ask(chat, "And now?")
+    again = answer_of(chat.regenerate(OPTIONS))
+    assert again.prompt.tokens - again.prompt.cached_tokens == 1
+    assert again.token_ids == before.token_ids
     assert len(chat.turns) == 2
     sampled = GenerationOptions(max_new_tokens=24, do_sample=True, temperature=5.0, seed=1)
-    assert [*chat.regenerate(sampled)][-1].token_ids != before.token_ids
+    assert answer_of(chat.regenerate(sampled)).token_ids != before.token_ids
 
 
 def test_the_cache_grows_by_copying(embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,17 +150,17 @@ def test_the_first_media_change_the_system_prompt_and_nothing_is_reused(
     later: Request, modality: str, chat: Conversation, embedded_pipeline: Pipeline
 ) -> None:
     ask(chat, "Hello?")
-    start, _ = ask(chat, later)
-    assert start.reused_positions == 0
-    start, _ = ask(chat, VIDEO if later is PICTURE else PICTURE)
-    assert start.reused_positions > 0
+    answer = ask(chat, later)
+    assert answer.prompt.cached_tokens == 0
+    answer = ask(chat, VIDEO if later is PICTURE else PICTURE)
+    assert answer.prompt.cached_tokens > 0
     system = system_prompts()
-    assert chat.turns[-1].token_ids == from_scratch(embedded_pipeline, chat.turns, system[modality])
+    assert chat.turns[-1].answer.token_ids == from_scratch(embedded_pipeline, chat.turns, system[modality])
     chat.undo()
     chat.undo()
-    start, turn = ask(chat, "And now?")
-    assert start.reused_positions == 0
-    assert turn.token_ids == from_scratch(embedded_pipeline, chat.turns, system["text"])
+    answer = ask(chat, "And now?")
+    assert answer.prompt.cached_tokens == 0
+    assert answer.token_ids == from_scratch(embedded_pipeline, chat.turns, system["text"])
 
 
 def test_undo_of_the_first_picture_and_another_keeps_what_is_still_true(
@@ -167,17 +169,17 @@ def test_undo_of_the_first_picture_and_another_keeps_what_is_still_true(
     ask(chat, "Hello?")
     ask(chat, PICTURE)
     chat.undo()
-    start, turn = ask(chat, PICTURE)
-    assert start.reused_positions > 0
-    assert turn.token_ids == from_scratch(embedded_pipeline, chat.turns, system_prompts()["image"])
+    answer = ask(chat, PICTURE)
+    assert answer.prompt.cached_tokens > 0
+    assert answer.token_ids == from_scratch(embedded_pipeline, chat.turns, system_prompts()["image"])
 
 
 def test_a_closed_stream_keeps_what_was_delivered(chat: Conversation, embedded_pipeline: Pipeline) -> None:
     events = chat.ask(PICTURE, OPTIONS)
-    delivered = [event.token_id for event in take(events, 6) if isinstance(event, TokenEvent)]
+    delivered = [event.token_id for event in take(events, 6)]
     events.close()
-    assert chat.turns[0].token_ids == tuple(delivered)
-    assert chat.turns[0].finish_reason == "cancelled"
+    assert chat.turns[0].answer.token_ids == tuple(delivered)
+    assert chat.turns[0].answer.finish_reason == "cancelled"
     events = chat.ask(Request(question="unheard"), OPTIONS)
     next(events)
     events.close()
@@ -201,7 +203,7 @@ def test_a_keyboard_interrupt_keeps_what_was_delivered(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Buffers, "attend", interrupted)
         ask(chat, "Hello?")
-    assert len(chat.turns[0].token_ids) == 3
+    assert len(chat.turns[0].answer.token_ids) == 3
     ask(chat, "And now?")
     assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["text"])
 
@@ -221,7 +223,7 @@ def test_an_error_leaves_the_conversation_as_it_was(
         ask(chat, "a <image> marker")
     with pytest.raises(ConfigError, match="does not go with a conversation"):
         ask(chat, "?", GenerationOptions(num_beams=2))
-    step = "vita_demo.model.vita.Decoder.step"
+    step = "vita_demo.engine.vita.Decoder.step"
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broke"):
         patch.setattr(step, lambda *_: (_ for _ in ()).throw(RuntimeError("it broke")))
         ask(chat, "?")
@@ -245,8 +247,8 @@ def test_a_system_prompt_of_ones_own_begins_anew(chat: Conversation, embedded_pi
     chat.restart("You are a pirate.")
     assert chat.turns == ()
     ask(chat, "Hello?")
-    start, _ = ask(chat, PICTURE)
-    assert start.reused_positions > 0
+    answer = ask(chat, PICTURE)
+    assert answer.prompt.cached_tokens > 0
     assert_as_from_scratch(chat, embedded_pipeline, "You are a pirate.")
     with pytest.raises(InputError, match="system prompt holds <image>"):
         chat.restart("an <image>")
@@ -258,11 +260,11 @@ def test_restored_turns_continue_exactly(chat: Conversation, embedded_pipeline: 
     ask_and_interrupt(chat, SPOKEN, after=3)
     other = Conversation(embedded_pipeline)
     other.restart(None, chat.turns)
-    start, restored = ask(other, "And now?")
-    assert start.reused_positions == 0
-    assert restored.token_ids == ask(chat, "And now?")[1].token_ids
+    restored = ask(other, "And now?")
+    assert restored.prompt.cached_tokens == 0
+    assert restored.token_ids == ask(chat, "And now?").token_ids
     with pytest.raises(InputError, match="tokenizer"):
-        other.restart(None, [Turn(SPOKEN, "text", (10**6,), "stop")])
+        other.restart(None, [Turn(SPOKEN, Answer("text", (10**6,), "stop"))])
     assert len(other.turns) == 3
 
 
@@ -279,17 +281,17 @@ def short_pipeline(embedded_pipeline: Pipeline, tmp_path_factory: pytest.TempPat
 def test_a_full_context_is_known_before_the_answer(short_pipeline: Pipeline) -> None:
     chat = Conversation(short_pipeline)
     options = GenerationOptions(max_new_tokens=100)
-    start, turn = ask(chat, "Hello?", options)
-    assert start.free_positions == 160 - start.prompt_positions > len(turn.token_ids)
-    assert turn.finish_reason == "stop"
-    start, turn = ask(chat, "Hello again?", options)
-    assert start.free_positions == len(turn.token_ids) < 24
-    assert turn.finish_reason == "length"
+    answer = ask(chat, "Hello?", options)
+    assert answer.prompt.free_tokens == 160 - answer.prompt.tokens > len(answer.token_ids)
+    assert answer.finish_reason == "stop"
+    answer = ask(chat, "Hello again?", options)
+    assert answer.prompt.free_tokens == len(answer.token_ids) < 24
+    assert answer.finish_reason == "length"
     before = chat.turns
     with pytest.raises(InputError, match=r"the model has 160, 0 of them free.*/undo"):
         ask(chat, "One more?")
     assert chat.turns == before
     chat.undo()
-    start, _ = ask(chat, "Hello again?", options)
-    assert start.reused_positions > 100
+    answer = ask(chat, "Hello again?", options)
+    assert answer.prompt.cached_tokens > 100
     assert_as_from_scratch(chat, short_pipeline, system_prompts()["text"])

@@ -22,8 +22,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def record(clock: Clock, token_times: list[float]) -> RunRecorder:
-    recorder = RunRecorder(clock)
+def record(clock: Clock, token_times: list[float], **values: bool) -> RunRecorder:
+    recorder = RunRecorder(clock, **values)
     clock.now = 101.0
     recorder.begin_model()
     with recorder.stage("vision"):
@@ -93,8 +93,7 @@ def test_a_stage_waits_for_the_device(clock: Clock) -> None:
 
 
 def test_tokens_that_come_at_once_make_no_rates(clock: Clock) -> None:
-    recorder = record(clock, [102.0, 102.0, 102.0])
-    recorder.tokens_timed = False
+    recorder = record(clock, [102.0, 102.0, 102.0], tokens_timed=False)
     stats = recorder.finish(prompt_positions=50, end=102.0)
     assert (stats.tokens, stats.decode_tps, stats.prefill_tps, stats.tpot_s) == (3, None, None, None)
     assert stats.stages["decode"] == pytest.approx(0.5)

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tests.golden import CASES, REAL_CASES, golden_request, load_golden
+from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.preprocess.media import load_media
+from vita_demo.prompt import build_prompt
 
 REAL_MEDIA = os.environ.get("VITA_DEMO_REFERENCE_MEDIA")
 ALL = [*CASES] + [
@@ -32,10 +34,13 @@ def test_every_stage_agrees_with_the_original(name: str, tiny7_pipeline, referen
     media = load_media(request, config)
     inputs = tiny7_pipeline.prepare(request, media, RunRecorder())
 
-    assert inputs.prompt.text == str(golden["prompt"])
-    assert list(inputs.prompt.input_ids) == golden["input_ids"].tolist()
-    assert list(inputs.inputs_embeds.shape) == golden["embeds_shape"].tolist()
-    assert relative(inputs.inputs_embeds[0].norm(dim=-1), golden["embeds_norm"]) < 1e-4
+    ids = inputs.input_ids
+    images, sounds = ids.count(IMAGE_TOKEN_ID), ids.count(AUDIO_TOKEN_ID)
+    prompt = build_prompt(request.question, tiny7_pipeline.tokenizer.encode, media.modality, images, sounds > 0)
+    assert prompt.text == str(golden["prompt"])
+    assert list(ids) == golden["input_ids"].tolist()
+    assert list(inputs.embeds.shape) == golden["embeds_shape"].tolist()
+    assert relative(inputs.embeds[0].norm(dim=-1), golden["embeds_norm"]) < 1e-4
 
     if "n_tiles" in golden:
         pixels = model.vision_encoder.normalize(torch.from_numpy(media.tiles))
@@ -48,12 +53,12 @@ def test_every_stage_agrees_with_the_original(name: str, tiny7_pipeline, referen
         assert relative(features.norm(dim=-1), golden["image_features_norm"]) < 1e-5
 
     if "audio_tokens" in golden:
-        assert inputs.audio_tokens == golden["audio_tokens"]
+        assert inputs.summary.audio_tokens == golden["audio_tokens"]
         assert media.fbank.shape == tuple(golden["fbank_shape"])
         assert np.abs(media.fbank[::8] - golden["fbank"]).max() < 2e-3
         assert relative(model.encode_audio(media.fbank), golden["audio_embeds"]) < 1e-4
 
-    logits = model.decoder(inputs.positions).prefill(inputs.inputs_embeds)[0]
+    logits = model.decoder(inputs.summary.tokens).prefill(inputs.embeds)[0]
     # Sound comes through another FFT than the original's, and its rounding reaches the logits.
     tolerance = 2e-5 if "audio_tokens" in golden else 1e-5
     assert relative(logits[golden["top_ids"].astype(int)], golden["top_logits"]) < tolerance

@@ -153,12 +153,12 @@ def test_a_prompt_longer_than_the_context_is_refused(vita: Vita, tmp_path: Path,
 
 
 def test_running_out_of_memory_says_what_to_lower(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vita_demo.model.vita import VitaModel
+    from vita_demo.engine.vita import VitaForGeneration
 
     def fail(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(VitaModel, "decoder", fail)
+    monkeypatch.setattr(VitaForGeneration, "decoder", fail)
     run = vita(*SCENE)
     assert run.error.startswith("out of memory; lower --max_frames")
     assert run.code == 1
@@ -174,10 +174,10 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_exits_130(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vita_demo.model.vita import VitaModel
+    from vita_demo.engine.vita import VitaForGeneration
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(VitaModel, "decoder", interrupt)
+    monkeypatch.setattr(VitaForGeneration, "decoder", interrupt)
     assert vita(*SCENE).code == 130

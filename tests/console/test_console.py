@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console as RichConsole
 
-from vita_demo.console.run_panel import RunSummary, render, sparkline
+from vita_demo.answer import Answer, PromptSummary
+from vita_demo.console.run_panel import render, sparkline
 from vita_demo.console.status_line import StatusLine
 from vita_demo.metrics import RunStats
 
@@ -93,15 +94,16 @@ STATS = RunStats(
 )
 
 
-def drawn(summary: RunSummary, width: int) -> list[str]:
+def drawn(answer: Answer, width: int) -> list[str]:
     rich = RichConsole(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    rich.print(render(summary, width))
+    rich.print(render(answer, width))
     return rich.file.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_panel_fits_its_terminal_and_says_what_the_numbers_are(width: int) -> None:
-    lines = drawn(RunSummary(STATS, "stop", "noise", image_tokens=256, audio_tokens=44), width)
+    prompt = PromptSummary(500, image_tokens=256, audio_tokens=44)
+    lines = drawn(Answer("", (), "stop", "noise", prompt, STATS), width)
     assert {len(line) for line in lines} == {min(width, 110)}
     text = " ".join(lines)
     for words in ("0.60 s", "500 positions at 1,667/s", "10 tokens at 10.0/s", "200 text + 256 image + 44 audio → 10",
@@ -111,8 +113,10 @@ def test_the_panel_fits_its_terminal_and_says_what_the_numbers_are(width: int) -
 
 
 def test_a_run_without_tokens_still_has_a_panel() -> None:
-    empty = RunStats({}, 5, 0, None, None, None, 0.1, [])
-    assert "finished by cancelled" in " ".join(drawn(RunSummary(empty, "cancelled"), 80))
+    empty = RunStats(prompt_positions=5, total_s=0.1)
+    assert "finished by cancelled" in " ".join(
+        drawn(Answer("", (), "cancelled", prompt=PromptSummary(5), stats=empty), 80)
+    )
 
 
 def test_sparklines_show_the_longest_of_each_group() -> None:

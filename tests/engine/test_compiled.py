@@ -1,25 +1,28 @@
 """--compile: where it serves, and how the time that it takes is told."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from vita_demo.console.run_panel import RunSummary, render
+from vita_demo.answer import Answer
+from vita_demo.checkpoint.source import ModelSource
+from vita_demo.console.run_panel import render, summary_lines
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
-from vita_demo.pipeline import Answer, Pipeline
+from vita_demo.pipeline import Pipeline
 from vita_demo.request import Request
 
 
 def test_the_flag_and_the_preset_reach_the_loading(vita, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, load = [], Pipeline.load
+    asked, load = [], Pipeline.of
 
-    def note(*args, compiled: bool, **kwargs):
-        asked.append(compiled)
-        return load(*args, **kwargs)
+    def note(source: ModelSource, *others):
+        asked.append(source.compiled)
+        return load(replace(source, compiled=False), *others)
 
-    monkeypatch.setattr(Pipeline, "load", note)
+    monkeypatch.setattr(Pipeline, "of", note)
     preset = tmp_path / "mine.toml"
     preset.write_text("compile = true\n")
     request = ("--question", "hi", "--device", "cpu", "--max_new_tokens", 1)
@@ -38,8 +41,7 @@ def test_on_the_cpu_it_is_left_out_in_one_line(caplog: pytest.LogCaptureFixture)
 
 def test_what_compiling_took_stands_beside_the_loading(embedded_pipeline) -> None:
     compiled = Pipeline(embedded_pipeline.model, embedded_pipeline.settings, load_s=1.0, compile_s=21.5)
-    *_, answer = compiled.stream(Request(question="hi"), GenerationOptions(max_new_tokens=2))
-    assert isinstance(answer, Answer)
+    answer = compiled.generate(Request(question="hi"), GenerationOptions(max_new_tokens=2))
     assert answer.stats.stages["compile"] == 21.5
     assert "compile" not in embedded_pipeline.generate(Request(question="hi")).stats.stages
 
@@ -49,10 +51,10 @@ def test_preparations_of_the_first_steps_are_told_in_line_and_panel() -> None:
     recorder.already("compile", 19.5)
     stats = recorder.finish(4, recorder.clock())
     assert stats.stages == {"compile": 21.5, "capture": 0.25}
-    summary = RunSummary(stats, "length")
-    assert "compile 21.50 s · capture 0.25 s" in summary.lines()[0]
+    answer = Answer("", (), "length", stats=stats)
+    assert "compile 21.50 s · capture 0.25 s" in summary_lines(answer)[0]
     from rich.console import Console
 
     with (console := Console(width=80)).capture() as drawn:
-        console.print(render(summary, 80))
+        console.print(render(answer, 80))
     assert "compile 21.50 s · capture 0.25 s" in drawn.get()

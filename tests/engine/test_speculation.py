@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from vita_demo.engine.engine import make_tokens
 
 from tests.conftest import ASSETS, Run
 from tests.model.decode.test_cpu_step import make_model
 from tests.model.test_language_model import CONFIG
 from tests.test_conversation import PICTURE, SPOKEN, ask, assert_as_from_scratch, take
 from vita_demo import GenerationCallback, generate_with_callbacks, prepare_inputs
+from vita_demo.answer import PromptSummary
 from vita_demo.commands.report import report
 from vita_demo.conversation import Conversation
+from vita_demo.engine.generation import Generation
+from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import Drafts, RunStats
@@ -78,6 +80,7 @@ class Alone:
     """A language model where a whole model is expected."""
 
     device = torch.device("cpu")
+    quantize = None
 
     def __init__(self, language_model: LanguageModel) -> None:
         self.language_model = language_model
@@ -89,6 +92,14 @@ class Alone:
         yield self.decoders[-1]
 
 
+def sampled(alone: Alone, embeds: torch.Tensor, options: GenerationOptions, drafts: Drafts) -> list[int]:
+    generation = Generation(alone, options, ())
+    generation.recorder.drafts = drafts if options.speculate else None
+    inputs = Inputs(embeds, (), PromptSummary(embeds.shape[1]))
+    with generation.running(inputs, options) as tokens:
+        return [token.token_id for token in tokens]
+
+
 @pytest.mark.parametrize("speculate", range(1, 9))
 def test_random_weights_give_the_tokens_of_the_plain_loop(model: LanguageModel, speculate: int) -> None:
     accepted = 0
@@ -96,9 +107,7 @@ def test_random_weights_give_the_tokens_of_the_plain_loop(model: LanguageModel, 
         embeds = torch.randn(1, 5 + seed, CONFIG.hidden_size, generator=torch.Generator().manual_seed(seed))
         alone, drafts = Alone(model), Drafts()
         options = [GenerationOptions(max_new_tokens=60, speculate=count) for count in (0, speculate)]
-        plain, ours = (
-            [token.token_id for token in make_tokens(alone, embeds, each, frozenset(), (), drafts)] for each in options
-        )
+        plain, ours = (sampled(alone, embeds, each, drafts) for each in options)
         assert ours == plain
         assert alone.decoders[0].cache.length == alone.decoders[1].cache.length == 5 + seed + 59
         accepted += drafts.accepted
@@ -150,14 +159,14 @@ def test_turns_go_on_as_if_nothing_had_been_guessed(embedded_pipeline) -> None:
     chat, options = Conversation(embedded_pipeline), GenerationOptions(**LONG, speculate=5)
     ask(chat, PICTURE, options)
     ask(chat, "And now?", options)
-    assert sum(turn.stats.drafts.accepted for turn in chat.turns) > 0
+    assert sum(turn.answer.stats.drafts.accepted for turn in chat.turns) > 0
     events = chat.ask(SPOKEN, options)
     take(events, 42)
     events.close()
-    assert len(chat.turns[-1].token_ids) == 41
+    assert len(chat.turns[-1].answer.token_ids) == 41
     ask(chat, PICTURE, options)
     *_, again = chat.regenerate(options)
-    assert again.token_ids == chat.turns[-1].token_ids
+    assert again.token_ids == chat.turns[-1].answer.token_ids
     assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
 
 

@@ -1,9 +1,17 @@
 """A model and a tokenizer so simple that every answer is known."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from vita_demo.answer import PromptSummary
+from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
+from vita_demo.generation.events import Event, Sampled, stream_events
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.generation.stopping import StopSignal
+from vita_demo.metrics import RunRecorder
 
 
 class ByteTokenizer:
@@ -78,3 +86,33 @@ class ChainDecoder:
         context = [*ids[-self.memory :], self.seed]
         number = sum(token_id * 1009**place for place, token_id in enumerate(context)) % 2**40
         return torch.randn(1, self.vocab_size, generator=torch.Generator().manual_seed(number))
+
+
+def watched(
+    tokens: Iterable[Sampled],
+    options: GenerationOptions,
+    callbacks: Sequence[GenerationCallback] = (),
+    *,
+    signal: StopSignal | None = None,
+    recorder: RunRecorder | None = None,
+    input_ids: Sequence[int] = (),
+    positions: int = 5,
+    **rules: Any,
+) -> Iterator[Event]:
+    """The events of ``tokens`` as a generation yields them, without a model."""
+    signal, recorder = signal or StopSignal(), recorder or RunRecorder()
+    called = CallbackList(callbacks, max_new_tokens=options.max_new_tokens, **rules)
+    watch = Watch(called, signal, recorder, PromptSummary(positions))
+    with watch.hooks(input_ids):
+        for event in stream_events(tokens, ByteTokenizer(), options, signal, recorder.clock):
+            yield watch.see(event)
+
+
+def pushed(make: Callable[[StopSignal], Iterable[Any]]) -> Callable[[StopSignal, Callable[[Any], object]], None]:
+    """What a thread runs to hand on the items of an iterable that is made there."""
+
+    def run(signal: StopSignal, emit: Callable[[Any], object]) -> None:
+        for item in make(signal):
+            emit(item)
+
+    return run

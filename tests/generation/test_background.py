@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.generation.fakes import pushed
 from vita_demo.errors import GenerationError
-from vita_demo.generation.background import BackgroundIterator, iterate_async, pushed
+from vita_demo.generation.background import BackgroundIterator, iterate_async
 from vita_demo.generation.stopping import StopSignal
 
 

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.generation.fakes import ByteTokenizer
+from tests.generation.fakes import watched
 from vita_demo.callbacks.builtin import FileCallback, MemoryCallback, ProgressCallback, TraceCallback
 from vita_demo.callbacks.registry import BUILTIN, describe, make_callback
 from vita_demo.errors import ConfigError
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, watch_events
-from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
+from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
+from vita_demo.generation.events import Event, Sampled
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.stopping import StopSignal
-from vita_demo.metrics import RunRecorder
 
 HOOKS = ["on_generation_start", "on_token_generated", "on_generation_end", "on_generation_error"]
 
@@ -55,11 +53,9 @@ def run(
     ids: Any = b"hello",
     report: Callable[[str], None] = lambda _: None,
     strict: bool = False,
-) -> Iterator[TokenEvent | EndEvent]:
-    signal = StopSignal()
+) -> Iterator[Event]:
     options = GenerationOptions(max_new_tokens=5)
-    events = stream_events(map(Sampled, ids), ByteTokenizer(), options, signal)
-    return watch_events(events, CallbackList(callbacks, strict, report), signal, RunRecorder(), [7, 8], 2)
+    return watched(map(Sampled, ids), options, callbacks, strict=strict, report=report, input_ids=[7, 8], positions=2)
 
 
 def ending(spy: Spy) -> list[str]:
@@ -72,7 +68,7 @@ def test_start_tokens_in_order_end() -> None:
     tokens = [f"on_token_generated {step}" for step in range(5)]
     assert spy.calls == ["on_generation_start", *tokens, "on_generation_end length"]
     assert spy.text == "hello"
-    assert end.stats.tokens == 5
+    assert end.answer.stats.tokens == 5
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_hooks_may_be_missing_in_foreign_classes() -> None:
 def test_file_holds_the_answer_after_every_token(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     events = run([FileCallback(str(path))], "aé中".encode()[:5])
-    sizes = [len(path.read_bytes()) for event in events if isinstance(event, TokenEvent)]
+    sizes = [len(path.read_bytes()) for event in events if event.finish_reason is None]
     assert sizes == [1, 1, 3, 3, 6]
     assert path.read_text() == "aé\ufffd"
 

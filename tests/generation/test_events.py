@@ -5,18 +5,19 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from tests.generation.fakes import ByteTokenizer
-from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
+from vita_demo.generation.events import Event, Sampled, stream_events
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 
 
-def collect(ids: Iterable[int], **options: object) -> tuple[list[TokenEvent], EndEvent]:
+def collect(ids: Iterable[int], **options: object) -> tuple[list[Event], Event]:
     *tokens, end = stream_events(map(Sampled, ids), ByteTokenizer(), GenerationOptions(**options))
-    assert isinstance(end, EndEvent)
+    assert end.finish_reason
+    assert not any(event.finish_reason for event in tokens)
     return tokens, end
 
 
-def text_of(tokens: list[TokenEvent], end: EndEvent) -> str:
+def text_of(tokens: list[Event], end: Event) -> str:
     return "".join(event.text for event in tokens) + end.text
 
 
@@ -69,7 +70,6 @@ def test_a_signal_ends_the_answer_after_the_current_token(reason: str) -> None:
     assert next(events).text == ""
     signal.request(reason)
     end = next(events)
-    assert isinstance(end, EndEvent)
     assert (end.finish_reason, end.text) == (reason, "<")
     assert list(events) == []
 

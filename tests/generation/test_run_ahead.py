@@ -9,15 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.generation.fakes import ByteTokenizer
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, watch_events
-from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
+from tests.generation.fakes import watched
+from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
+from vita_demo.generation.events import Sampled
 from vita_demo.generation.loop import generate_ahead, generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.readback import Readback
 from vita_demo.generation.sampling import make_sampler
-from vita_demo.generation.stopping import StopSignal
-from vita_demo.metrics import RunRecorder
 
 COUNT, VOCAB = 48, 256
 DEPTHS = [1, 2, 4]
@@ -195,19 +193,15 @@ class Ending(GenerationCallback):
         return self.control if step == self.at else None
 
 
-def watched(tokens: Iterator[Sampled], *callbacks: GenerationCallback, strict: bool = False) -> tuple[list[int], str]:
-    signal, options = StopSignal(), GenerationOptions(max_new_tokens=COUNT)
-    events = stream_events(tokens, ByteTokenizer(), options, signal)
-    watchers = CallbackList(callbacks, strict, max_new_tokens=COUNT)
-    *seen, end = watch_events(events, watchers, signal, RunRecorder(), [], 5)
-    assert isinstance(end, EndEvent)
-    return [event.token_id for event in seen if isinstance(event, TokenEvent)], end.finish_reason
+def watch(tokens: Iterator[Sampled], *callbacks: GenerationCallback, strict: bool = False) -> tuple[list[int], str]:
+    *seen, end = watched(tokens, GenerationOptions(max_new_tokens=COUNT), callbacks, strict=strict)
+    return [event.token_id for event in seen], end.finish_reason
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_callbacks_that_sleep_and_raise_change_no_token(depth: int) -> None:
     sleeping = Sleeping()
-    ids, reason = watched(ahead(MemoryDecoder(), depth), sleeping, Raising())
+    ids, reason = watch(ahead(MemoryDecoder(), depth), sleeping, Raising())
     assert (ids, reason) == (expected_turns(COUNT)[0], "length")
     assert sleeping.seen == ids
 
@@ -218,12 +212,12 @@ def test_callbacks_that_sleep_and_raise_change_no_token(depth: int) -> None:
 )
 def test_a_callback_ends_the_answer_after_its_token(depth: int, control: GenerationControl, reason: str) -> None:
     decoder = MemoryDecoder()
-    assert watched(ahead(decoder, depth), Ending(11, control)) == (expected_turns(12)[0], reason)
+    assert watch(ahead(decoder, depth), Ending(11, control)) == (expected_turns(12)[0], reason)
     assert decoder.length == expected_turns(12)[2]
 
 
 def test_an_error_of_a_strict_callback_counts_what_was_handed_on() -> None:
     decoder = MemoryDecoder()
     with pytest.raises(ValueError, match="broken"):
-        watched(ahead(decoder, 2), Raising(), strict=True)
+        watch(ahead(decoder, 2), Raising(), strict=True)
     assert decoder.length == expected_turns(3)[2]

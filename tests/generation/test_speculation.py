@@ -8,14 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.generation.fakes import ByteTokenizer, ChainDecoder
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, watch_events
-from vita_demo.generation.events import EndEvent, Sampled, TokenEvent, stream_events
+from tests.generation.fakes import ByteTokenizer, ChainDecoder, watched
+from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
+from vita_demo.generation.events import Event, Sampled, stream_events
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.speculation import PromptLookup, speculate_tokens
-from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import Drafts, RunRecorder
 
 PROMPT = torch.zeros(1, 7, 4)
@@ -133,7 +132,7 @@ def events_of(make: Callable[..., Iterator[Sampled]], **values: object) -> list[
     options = GenerationOptions(**values)
     tokens = make(ChainDecoder(2, vocab_size=128), options)
     return [
-        (event.step, event.token_id, event.text) if isinstance(event, TokenEvent) else (event.finish_reason, event.text)
+        (event.finish_reason, event.text) if event.finish_reason else (event.step, event.token_id, event.text)
         for event in stream_events(tokens, ByteTokenizer(), options)
     ]
 
@@ -181,10 +180,8 @@ class Clock:
         return self.now
 
 
-def watch(tokens: Iterator[Sampled], clock: Clock, callback: Slow, **values: object) -> list[TokenEvent | EndEvent]:
-    signal, recorder = StopSignal(), RunRecorder(clock)
-    events = stream_events(tokens, ByteTokenizer(), GenerationOptions(**values), signal, clock)
-    return list(watch_events(events, CallbackList([callback]), signal, recorder, [], 7))
+def watch(tokens: Iterator[Sampled], clock: Clock, callback: Slow, **values: object) -> list[Event]:
+    return list(watched(tokens, GenerationOptions(**values), [callback], recorder=RunRecorder(clock)))
 
 
 def test_tokens_that_come_together_have_one_time_and_are_seen_one_by_one() -> None:
@@ -194,9 +191,7 @@ def test_tokens_that_come_together_have_one_time_and_are_seen_one_by_one() -> No
     *seen, end = watch(iter(tokens), clock, callback)
     assert callback.steps == [0, 1, 2, 3, 4]
     assert [event.time_s for event in seen] == [0.0, 1.0, 1.0, 1.0, 4.0]
-    assert isinstance(end, EndEvent)
-    assert end.stats is not None
-    assert list(end.stats.token_gaps_s) == [1.0, 0.0, 0.0, 3.0]
+    assert list(end.answer.stats.token_gaps_s) == [1.0, 0.0, 0.0, 3.0]
 
 
 def test_a_time_limit_does_not_wait_for_the_next_pass() -> None:
@@ -204,7 +199,6 @@ def test_a_time_limit_does_not_wait_for_the_next_pass() -> None:
     clock = Clock()
     *seen, end = watch(iter(tokens), clock, Slow(clock), time_limit_s=3.0)
     assert len(seen) == 4
-    assert isinstance(end, EndEvent)
     assert end.finish_reason == "timeout"
 
 
@@ -214,7 +208,6 @@ def test_a_callback_ends_the_answer_at_any_token(until: int) -> None:
     tokens = speculated(decoder, GenerationOptions(max_new_tokens=200, speculate=4), [*range(40)] * 2, drafts)
     *seen, end = watch(tokens, clock, Slow(clock, until), max_new_tokens=200)
     assert len(seen) == until + 1 == decoder.passes + drafts.accepted
-    assert isinstance(end, EndEvent)
     assert end.finish_reason == "cancelled"
     assert len(decoder.committed) == until
 

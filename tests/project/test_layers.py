@@ -8,38 +8,90 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "vita_demo"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+LAYERS = (
+    # records and rules
+    "errors", "resources", "metrics", "request", "answer",
+    # the line of data
+    "checkpoint", "prompt", "preprocess", "generation",
+    "model.ops", "model", "model.quantize", "model.decode", "model.loading",
+    "engine", "pipeline", "conversation", "api",
+    # who shows, watches, asks for many and serves
+    "console", "callbacks", "batch", "serving", "commands", "cli",
+)  # fmt: skip
+ROOT = ("vita_demo", "vita_demo.__main__")
+"""The package itself, which names what is public, and its entry point import from everywhere."""
+LIGHT = (
+    *("errors", "resources", "metrics", "request", "answer", "checkpoint", "prompt", "preprocess", "console"),
+    *("callbacks", "commands", "cli"),
+)
+"""What is imported before torch: these import it, if at all, inside a function."""
+HEAVY_COMMANDS = ("commands.report", "commands.run.replay", "commands.compare.run")
+ONLY_IN = {"rich": ("console", "commands"), "click": ("cli",), "prompt_toolkit": ("console",)}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def layer_of(module: str) -> str:
+    """The longest layer that ``module``, given without ``vita_demo.``, lies in; a folder without a layer fails."""
+    parts = module.split(".")
+    names = [".".join(parts[:count]) for count in (2, 1)]
+    layer = next((name for name in names if name in LAYERS), None)
+    assert layer is not None, f"{module} lies in no layer of LAYERS; give it a place there"
+    return layer
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    """Names of the modules that a file imports at run time."""
+    """Modules that a file imports: lazily and for type checkers too, unless only at the top level at run time."""
     found: set[str] = set()
     todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
         if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in modules if is_module(name)} or {node.module}
         todo += ast.iter_child_nodes(node)
     return found
 
 
-def files(*parts: str) -> list[Path]:
-    return [path for path in MODULES if path.relative_to(PACKAGE).as_posix().startswith(parts)]
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
-def offenders(paths: list[Path], *forbidden: str, top_level_only: bool = False) -> list[str]:
-    return [
-        f"{path.relative_to(PACKAGE)} imports {name}"
-        for path in paths
-        for name in sorted(imports(path, top_level_only))
-        if name.startswith(forbidden)
-    ]
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_from_its_own_and_earlier_layers(path: Path) -> None:
+    if name_of(path) in ROOT:
+        return
+    own = layer_of(name_of(path).removeprefix("vita_demo."))
+    for imported in imports(path):
+        if imported.startswith("vita_demo."):
+            layer = layer_of(imported.removeprefix("vita_demo."))
+            assert LAYERS.index(layer) <= LAYERS.index(own), f"{own} comes before {layer}, which it imports"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_library_that_one_folder_wraps_is_imported_there_alone(path: Path) -> None:
+    module = name_of(path).removeprefix("vita_demo.")
+    used = {name.split(".")[0] for name in imports(path)} & set(ONLY_IN)
+    assert [name for name in used if not module.startswith(ONLY_IN[name])] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_comes_before_torch_does_not_import_it_at_the_top(path: Path) -> None:
+    module = name_of(path).removeprefix("vita_demo.")
+    if module in HEAVY_COMMANDS or not module.startswith(LIGHT):
+        return
+    heavy = {"torch", "transformers", "librosa"}
+    assert {name.split(".")[0] for name in imports(path, top_level_only=True)} & heavy == set()
 
 
 def loaded_modules(*arguments: str) -> set[str]:

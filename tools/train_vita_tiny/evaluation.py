@@ -23,8 +23,7 @@ from tools.train_vita_tiny.queries import NOTHING, PICTURE, SAY, SMALL_TALK, VID
 from tools.train_vita_tiny.side_talk import HELD_OUT_CHINESE, HELD_OUT_ENGLISH
 from tools.train_vita_tiny.sounds import HELD_OUT_FAMILIES, add_room, random_noise_sound
 from tools.train_vita_tiny.voices import HELD_OUT_SPEAKERS, Samples, random_voice, speak_many
-from vita_demo.checkpoint.settings import Settings
-from vita_demo.model.loading.checkpoint import Checkpoint
+from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.audio import fbank
 from vita_demo.prompt import build_prompt
 
@@ -76,10 +75,8 @@ class Candidate:
     """The model under examination."""
 
     def __init__(self, folder: Path) -> None:
-        settings = Settings.read(str(folder))
-        self.tokenizer, self.config = settings.tokenizer, settings.config
-        checkpoint = Checkpoint.open(folder, settings.config, len(settings.tokenizer))
-        self.model = checkpoint.load(torch.device("cpu"), torch.float32)
+        pipeline = Pipeline.load(str(folder), device="cpu", dtype="float32")
+        self.tokenizer, self.config, self.model = pipeline.tokenizer, pipeline.settings.config, pipeline.model
 
     def answer(self, question: str, modality: str, tiles: Tiles | None, sound: Samples | None) -> str:
         """Answer, with the state token."""

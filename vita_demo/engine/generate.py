@@ -86,7 +86,7 @@ def generate(
     *,
     streamer: Any = None,
     **arguments: Any,
-) -> Tensor | GenerateOutput | Any:
+) -> Any:
     """Generate token ids after a prompt with pictures and sound.
 
     Args:

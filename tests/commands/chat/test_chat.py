@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ASSETS, ROOT, Run
-from vita_demo.commands.chat.saved_chat import read_session
+from vita_demo.commands.chat.saved_chat import read_chat
 from vita_demo.console.line_reader import PlainReader
 from vita_demo.conversation import Conversation
 from vita_demo.generation.options import GenerationOptions
@@ -46,10 +46,10 @@ def test_answers_go_to_stdout_and_all_else_to_stderr(talk: Talk, embedded_pipeli
 
     for question in ("hi", "And now?"):
         list(conversation.ask(Request(question=question), GenerationOptions(max_new_tokens=8)))
-    assert run.out == "".join(turn.text + "\n" for turn in conversation.turns)
+    assert run.out == "".join(turn.answer.text + "\n" for turn in conversation.turns)
     assert "› And now?" in run.err
-    first, second = (turn.stats.prompt_positions for turn in conversation.turns if turn.stats)
-    reused = conversation.turns[1].reused_positions
+    first, second = (turn.answer.stats.prompt_positions for turn in conversation.turns)
+    reused = conversation.turns[1].answer.prompt.cached_tokens
     assert f"positions: {second:,} computed, {reused:,} reused" in run.err
     assert re.search(rf"1 +hi +0 +{first} .* s +[\d,.]+ +length", run.err)
     assert re.search(rf"2 +And now\? +{reused} +{second} .* s +[\d,.]+ +length", run.err)
@@ -64,7 +64,7 @@ def test_attached_files_go_with_one_question(talk: Talk, tmp_path: Path) -> None
         f'/image {SCENE} "{spaced}"', "Both?", f"/save {file}", "/exit", "never asked",
     )  # fmt: skip
     assert errors(run) == []
-    turns = read_session(file).turns
+    turns = read_chat(file).turns
     assert [turn.request.question for turn in turns] == ["Which?", "", "bare", "Moves?", "Both?"]
     assert turns[0].request.image_paths == turns[4].request.image_paths == (SCENE, spaced)
     assert turns[1].request.audio_path == VOICE
@@ -105,7 +105,7 @@ def test_undo_and_regen_and_system(talk: Talk, tmp_path: Path) -> None:
     assert answers[2] == answers[0] != answers[1]
     assert "took back: What can you do? · turns left: 1" in run.err
     assert "positions: 1 computed" in run.err
-    saved = read_session(file)
+    saved = read_chat(file)
     assert saved.system == "You are a pirate."
     assert [turn.request.question for turn in saved.turns] == ["two"]
     assert talk("two", flags=("--system", "You are a pirate.")).out == answers[3] + "\n"
@@ -186,7 +186,7 @@ import sys, time
 from vita_demo.cli import main
 from vita_demo.conversation import Conversation
 from vita_demo.generation.stopping import StopSignal
-from vita_demo.model.vita import Decoder
+from vita_demo.model.decode.decoder import Decoder
 state = {"steps": 0, "held": False}
 step, ask, request = Decoder.step, Conversation.ask, StopSignal.request
 def held_ask(self, asked, *args, **kwargs):
@@ -252,13 +252,13 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     chat.close()
     assert chat.exitstatus == 0
 
-    turns = read_session(file).turns
+    turns = read_chat(file).turns
     questions = ["What is this?", "And this?", "wait\nfor me", "", "two\nlines", "The last?"]
     assert [turn.request.question for turn in turns] == questions
-    assert [len(turn.token_ids) for turn in turns] == [8, 8, 4, 8, 8, 8]
+    assert [len(turn.answer.token_ids) for turn in turns] == [8, 8, 4, 8, 8, 8]
     again = Conversation(embedded_pipeline)
     again.restart(None, turns[:5])
     *_, last = again.ask(turns[5].request, GenerationOptions(max_new_tokens=8, min_new_tokens=8))
-    assert last.token_ids == turns[5].token_ids
+    assert last.token_ids == turns[5].answer.token_ids
     history = Path(os.environ["VITA_DEMO_CACHE"]) / "chat_history"
     assert "+The last?" in history.read_text(encoding="utf-8")

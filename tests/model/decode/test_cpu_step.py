@@ -10,9 +10,9 @@ from tests.model.test_encoders import randomize
 from tests.model.test_language_model import CONFIG
 from vita_demo.model.decode import gemv as products
 from vita_demo.model.decode.cpu_step import TokenStep
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gemv import STRIPES, bind_product
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.vita import Decoder
 
 PROMPT = 9
 # With one key-value head for all, with one for each query head, and with matrices large enough for stripes.

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
+from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.errors import GenerationError
 from vita_demo.model.decode import step_ways
-from vita_demo.model.vita import VitaModel
 
 
 @pytest.fixture
-def model(tiny7_pipeline) -> VitaModel:
+def model(tiny7_pipeline) -> VitaForGeneration:
     return tiny7_pipeline.model
 
 
 @pytest.fixture
-def preparing(model: VitaModel, monkeypatch: pytest.MonkeyPatch) -> VitaModel:
+def preparing(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> VitaForGeneration:
     """The model with decoders that are worth keeping, without a compiler's minute."""
     monkeypatch.setattr(step_ways, "fused", lambda function: function)
     monkeypatch.setattr(model, "compiled", True)
@@ -22,14 +22,14 @@ def preparing(model: VitaModel, monkeypatch: pytest.MonkeyPatch) -> VitaModel:
     return model
 
 
-def test_where_nothing_is_prepared_every_generation_has_its_own(model: VitaModel) -> None:
+def test_where_nothing_is_prepared_every_generation_has_its_own(model: VitaForGeneration) -> None:
     with model.lend_decoder(10) as first:
         assert first.cache.capacity == 10
     with model.lend_decoder(10) as second:
         assert second is not first
 
 
-def test_a_prepared_decoder_is_lent_again_and_empty(preparing: VitaModel) -> None:
+def test_a_prepared_decoder_is_lent_again_and_empty(preparing: VitaForGeneration) -> None:
     with preparing.lend_decoder(700) as first:
         first.cache.length = 5
     assert first.cache.capacity == 1024
@@ -43,19 +43,19 @@ def test_a_prepared_decoder_is_lent_again_and_empty(preparing: VitaModel) -> Non
     assert preparing._spare == [larger]
 
 
-def test_a_prepared_decoder_has_no_more_room_than_the_model_has_positions(preparing: VitaModel) -> None:
+def test_a_prepared_decoder_has_no_more_room_than_the_model_has_positions(preparing: VitaForGeneration) -> None:
     limit = preparing.config.text.max_position_embeddings
     with preparing.lend_decoder(limit - 1) as decoder:
         assert decoder.cache.capacity == limit
 
 
-def test_a_generation_that_fails_gives_its_decoder_back(preparing: VitaModel) -> None:
+def test_a_generation_that_fails_gives_its_decoder_back(preparing: VitaForGeneration) -> None:
     with pytest.raises(ValueError, match="broken"), preparing.lend_decoder(10) as decoder:
         raise ValueError("broken")
     assert preparing._spare == [decoder]
 
 
-def test_steps_are_prepared_beforehand_and_leave_no_trace(preparing: VitaModel) -> None:
+def test_steps_are_prepared_beforehand_and_leave_no_trace(preparing: VitaForGeneration) -> None:
     before = preparing.language_model.prepared_s["compile"]
     preparing.prepare_steps()
     assert preparing.language_model.prepared_s["compile"] > before
@@ -66,7 +66,7 @@ def test_steps_are_prepared_beforehand_and_leave_no_trace(preparing: VitaModel) 
         assert torch.equal(decoder.prefill(embeds), plain)
 
 
-def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaModel) -> None:
+def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaForGeneration) -> None:
     first = model.decoder(8)
     first.prefill(torch.randn(1, 3, model.config.text.hidden_size))
     assert model.decoder(8, first) is first
@@ -75,7 +75,7 @@ def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaModel
     assert torch.equal(larger.cache.keys[:, :, :, :3], first.cache.keys[:, :, :, :3])
 
 
-def test_steps_of_fixed_shapes_may_be_launched_and_others_not(preparing: VitaModel) -> None:
+def test_steps_of_fixed_shapes_may_be_launched_and_others_not(preparing: VitaForGeneration) -> None:
     token = torch.tensor([1])
     with torch.inference_mode(), preparing.lend_decoder(10) as decoder:
         embeds = torch.randn(1, 3, preparing.config.text.hidden_size)
