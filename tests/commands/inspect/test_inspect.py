@@ -24,7 +24,6 @@ from vita_demo.commands.inspect.drawing import (
     draw_preview,
     draw_sheet,
     heat_map,
-    tick_step,
 )
 from vita_demo.commands.inspect.inspection import (
     Inspection,
@@ -248,11 +247,6 @@ def test_loud_is_light_and_low_is_below() -> None:
     brightness = colours[3].astype(int).sum(axis=1)
     assert brightness[-1] > brightness[0]
     assert heat_map(np.zeros((3, 4), dtype=np.float32)).shape == (4, 3, 3)
-
-
-@pytest.mark.parametrize(("length", "step"), [(1.68, 0.2), (10, 1), (10.1, 2), (200, 20), (0.09, 0.01), (45, 5)])
-def test_ticks_are_round(length: float, step: float) -> None:
-    assert tick_step(length) == pytest.approx(step)
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vita_demo.commands.inspect.inspection import Inspection, Item, Picture, Sound, Video
+from vita_demo.commands.ticks import ticks
 from vita_demo.preprocess.image import Tiles
 
 MARGIN = 24
@@ -22,6 +23,7 @@ _PLOT_WIDTHS = (640, 1200)
 _PLOT_HEIGHT = 320
 _CAPTION = 24
 _TICK = 6
+_TIME_TICKS = 10
 _CLEAR = (0, 0, 0, 0)
 _INK, _SOFT, _PAPER = (24, 28, 36), (104, 112, 124), (255, 255, 255)
 # From dark and blue to light and yellow, in steps that look equally large (matplotlib's viridis).
@@ -164,20 +166,13 @@ def _draw_sound(item: Sound) -> Image.Image:
         draw.line((left - _TICK, y, left - 1, y), fill=_SOFT)
         draw.text((left - _TICK - 4, y), str(tick), fill=_SOFT, font=font, anchor="rm")
     end_s = frames * item.frame_shift_s
-    step_s = tick_step(end_s)
-    for number in range(int(end_s / step_s + 1e-9) + 1):
-        x = left + round(number * step_s / end_s * (width - 1))
+    for time_s in ticks(0, end_s, _TIME_TICKS):
+        x = left + round(time_s / end_s * (width - 1))
         draw.line((x, bottom, x, bottom + _TICK), fill=_SOFT)
-        draw.text((x, bottom + _TICK + 3), f"{number * step_s:g}", fill=_SOFT, font=font, anchor="ma")
+        draw.text((x, bottom + _TICK + 3), f"{time_s:g}", fill=_SOFT, font=font, anchor="ma")
     caption = "mel bins over seconds; light is loud"
     draw.text((left, bottom + _TICK + _CAPTION), caption, fill=_SOFT, font=font)
     return sheet
-
-
-def tick_step(length: float) -> float:
-    """Return the round step, 1, 2 or 5 times a power of ten, that divides ``length`` into at most ten parts."""
-    power = 10.0 ** np.floor(np.log10(length / 10))
-    return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor * 10 >= length))
 
 
 def heat_map(fbank: NDArray[np.float32]) -> Pixels:
