@@ -1,4 +1,4 @@
-"""The command that compares the ways to generate."""
+"""The command that compares the modes of generation."""
 
 import logging
 from dataclasses import replace
