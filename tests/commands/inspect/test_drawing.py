@@ -54,3 +54,11 @@ def test_loud_is_light_and_low_is_below() -> None:
     brightness = colours[3].astype(int).sum(axis=1)
     assert brightness[-1] > brightness[0]
     assert heat_map(np.zeros((3, 4), dtype=np.float32)).shape == (4, 3, 3)
+
+
+def test_seconds_are_marked_below_a_sound(config: VitaConfig) -> None:
+    sheet = np.asarray(draw_sheet(look(config, QUESTION)).convert("L"))
+    left, below_the_plot = MARGIN + 48, MARGIN + HEADER + 320 + 4
+    marks = np.flatnonzero(sheet[below_the_plot, left:] < 200)
+    # 209 frames of 10 ms on 640 pixels
+    assert marks.tolist() == [round(second / 2.09 * 639) for second in (0, 0.5, 1, 1.5, 2)]
