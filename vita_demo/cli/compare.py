@@ -1,4 +1,4 @@
-"""The command that compares the ways to generate."""
+"""The command that compares the modes of generation."""
 
 import logging
 from dataclasses import replace
@@ -33,18 +33,18 @@ comparison_options = option_group(
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="Also write .json, .csv, .md, .html, .png or .svg; repeatable.",
+        help="Also write .json, .csv, .md or .html; repeatable.",
     ),
 )
 
 
 @command(media_options, model_options, generation_options, comparison_options)
 def compare(console: "Console", **flags: Any) -> None:
-    """Answer one request in several ways, and show that they agree and how fast each is.
+    """Answer one request in several modes; verify that the answers are equal and compare the speed.
 
-    The modes are: blocking, the whole answer with nobody watching; streaming, printed through a TextStreamer;
-    callbacks, watched by logging, performance and trace; iterator, read from a thread; and transformers, the other
-    engine on the same weights.  They run in turn.  Exit code 1 says that an answer differed.
+    The modes are: blocking, the whole answer at once; streaming, printed through a TextStreamer; callbacks, with
+    logging, performance and trace; iterator, read from a thread; and transformers, the other engine on the same
+    weights.  They take turns.  Exit code 1 means that an answer differed.
     """
     console.handle_logs(logging.WARNING)
     request = make_request(flags)
@@ -63,10 +63,10 @@ def compare(console: "Console", **flags: Any) -> None:
 
 
 def check_comparison(flags: dict[str, Any]) -> list[str]:
-    """Return the modes to run, once it is sure that they are known and that every output can be written.
+    """Validate the comparison's flags and return the modes to run, each once.
 
     Raises:
-        InputError: when a flag of the comparison cannot be used as given.
+        InputError: when a mode is unknown, there is no run, or an output cannot be written.
     """
     from vita_demo.commands.compare.modes import MODES
     from vita_demo.commands.compare.output import check_output
@@ -96,7 +96,7 @@ def run_comparison(
         replace(options, engine="transformers", speculate=0).check_quantized(flags["quantize"])
     seeded = comparable(options)
     if seeded != options:
-        console.note(f"every run draws with seed {seeded.seed}; give another with --seed")
+        console.note(f"every run samples with seed {seeded.seed}; --seed sets another")
 
     from vita_demo.commands.compare.run import compare as compare_modes
     from vita_demo.pipeline import Pipeline

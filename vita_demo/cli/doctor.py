@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vita_demo.checkpoint.locate import EMBEDDED
+from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cli.command import command
 from vita_demo.cli.options import FILE
 
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 def doctor(console: "Console", **flags: Any) -> None:  # noqa: ARG001 - every command gets one
     """Check whether the model can run here: software, memory, the checkpoint's files, media.
 
-    Nothing is loaded and nothing is downloaded.  Exits with 1 when there is a problem.
+    No weights are loaded and nothing is downloaded.  Exit code 1 means that there is a problem.
     """
     from vita_demo.commands.doctor.diagnosis import diagnose
-    from vita_demo.commands.doctor.source import Source
     from vita_demo.commands.doctor.view import show_diagnosis
 
-    source = Source(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
+    source = ModelSource(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     diagnosis = diagnose(source, flags["debug"])
     if flags["as_json"]:
         click.echo(json.dumps(diagnosis.to_dict(), ensure_ascii=False))

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     ),
 )
 def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
-    """Show what the model would see of pictures, videos, folders of frames and sounds.
+    """Show what the model gets of pictures, videos, folders of frames and sounds.
 
-    Says how they are cut into tiles, sampled and turned into a filter bank, and what they cost of the context.  The
-    model's settings are read and its weights are not; nothing is downloaded.
+    That is the tiles of a picture, the sampled frames of a video and the filter bank of a sound, and how many positions
+    of the context each takes.  Only the model's settings are read, not its weights; nothing is downloaded.
     """
     from vita_demo.checkpoint.config import VitaConfig
     from vita_demo.commands.inspect.inspection import inspect_media

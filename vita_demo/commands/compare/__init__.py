@@ -1,1 +1,1 @@
-"""The same request through several ways to generate: what they gave, how fast each was, and whether they agree."""
+"""One request in several modes: their answers must be equal; their times and rates are compared."""

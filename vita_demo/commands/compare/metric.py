@@ -9,7 +9,7 @@ class Metric:
 
     Attributes:
         name: its documented name, an attribute of ``RunStats``.
-        label, unit: the head of its column.
+        label, unit: the heading of its column.
         factor: from the attribute's unit to ``unit``.
         meaning: its definition in one line.
     """
@@ -20,18 +20,11 @@ class Metric:
     factor: float
     meaning: str
 
-    def write(self, value: float | None) -> str:
-        """Write a value in ``unit`` with about three significant digits; a dash where there is none."""
-        if value is None:
-            return "–"
-        shown = value * self.factor
-        decimals = next((places for limit, places in ((100, 0), (10, 1), (1, 2)) if shown >= limit), 3)
-        return f"{shown:,.{decimals}f}"
-
-    def write_range(self, low: float, high: float) -> str:
-        """Write the least and the most, once where they look the same."""
-        ends = dict.fromkeys((self.write(low), self.write(high)))
-        return "–".join(ends)
+    def write(self, value: float) -> str:
+        """Write a value in ``unit`` with about three significant digits."""
+        scaled = value * self.factor
+        decimals = next((places for limit, places in ((100, 0), (10, 1), (1, 2)) if scaled >= limit), 3)
+        return f"{scaled:,.{decimals}f}"
 
 
 METRICS = (

@@ -1,4 +1,4 @@
-"""The ways to generate that a comparison knows: each answers once and keeps what its own reader got."""
+"""The modes of a comparison: each generates one answer and records what its consumer received."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
 
 Mode = Callable[["Pipeline", Request, GenerationOptions, StopSignal], ModeRun]
-"""Answers once; soon after the signal asks for it, with what there is."""
+"""Generates one answer; a stop signal ends it early, with the tokens so far."""
 
 DEFAULT_SEED = 0
 
 
 def comparable(options: GenerationOptions) -> GenerationOptions:
-    """Make ``options`` such that every run gives the same tokens: random draws get a fixed seed.
+    """Make ``options`` repeatable: sampling without a seed gets ``DEFAULT_SEED``.
 
     Raises:
-        ConfigError: when runs could not be compared.
+        ConfigError: when the options end runs at different tokens or cannot stream.
     """
     if options.num_beams > 1:
         raise ConfigError(f"--num_beams {options.num_beams} cannot be compared: beams cannot stream; leave it out")
@@ -47,35 +47,35 @@ def comparable(options: GenerationOptions) -> GenerationOptions:
 
 
 def blocking(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Wait for the whole answer, with nobody watching."""
+    """Wait for the whole answer, without callbacks."""
     answer = pipeline.generate(request, options, signal=signal)
     return ModeRun(answer.token_ids, answer.text, answer.stats)
 
 
 def streaming(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Print each token's text as `--streaming` does, and keep what was printed."""
-    printer, seen = TextStream(pipeline.tokenizer), []
+    """Print each token's text as ``--streaming`` does, and record the output."""
+    printer, events = TextStream(pipeline.tokenizer), []
     with redirect_stdout(StringIO()) as printed:
         for event in pipeline.stream(request, options, signal=signal):
-            seen.append(event)
+            events.append(event)
             printer.on_finalized_text(event.text, stream_end=event.finish_reason is not None)
-    answer = answer_of(seen)
+    answer = answer_of(events)
     return ModeRun(answer.token_ids, printed.getvalue().removesuffix("\n"), answer.stats)
 
 
 def callbacks(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Have three callbacks watch: logging, performance and trace; keep the ids and the text that were traced."""
+    """Call the callbacks logging, performance and trace; record the ids and the text of the trace."""
     with TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.jsonl"
-        watching = [LoggingCallback(), PerformanceCallback(), TraceCallback(str(trace))]
-        answer = pipeline.generate(request, options, callbacks=watching, signal=signal)
+        observers = [LoggingCallback(), PerformanceCallback(), TraceCallback(str(trace))]
+        answer = pipeline.generate(request, options, callbacks=observers, signal=signal)
         with trace.open(encoding="utf-8") as lines:
             tokens = [json.loads(line) for line in lines]
     return ModeRun(tuple(token["id"] for token in tokens), "".join(token["text"] for token in tokens), answer.stats)
 
 
 def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Join the text that an iterator hands over from its thread."""
+    """Join the pieces of text that an iterator receives from the generating thread."""
     end = _End()
     with pipeline.iterate(request, options, callbacks=[end]) as texts:
         text = "".join(takewhile(lambda _: signal.reason is None, texts))
@@ -85,12 +85,12 @@ def iterator(pipeline: "Pipeline", request: Request, options: GenerationOptions,
 
 
 def transformers(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> ModeRun:
-    """Wait for the whole answer of transformers' engine, which guesses nothing ahead."""
+    """Wait for the whole answer of transformers' engine, which does not speculate."""
     return blocking(pipeline, request, replace(options, engine="transformers", speculate=0), signal)
 
 
 class _End(GenerationCallback):
-    """Keeps the ids and the statistics, without costing anything per token."""
+    """Records ids and statistics at the end, at no cost per token."""
 
     def __init__(self) -> None:
         self.token_ids: tuple[int, ...] = ()

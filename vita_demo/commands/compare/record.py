@@ -1,19 +1,19 @@
-"""What a comparison found: plain records of runs, and the statistics that follow from them.
+"""The result of a comparison: records of its runs and the statistics over them.
 
-Knows no torch, no terminal and no file format.
+Independent of torch, of the terminal and of file formats.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from statistics import median
 from typing import Any
 
-from vita_demo.commands.compare.metric import METRICS
-from vita_demo.metrics import RunStats
+from vita_demo.commands.compare.metric import METRICS, Metric
+from vita_demo.metrics import REQUEST_STAGES, RunStats
 
 SCHEMA_VERSION = 1
-STAGES = ("media", "vision", "audio", "prefill", "decode", "callbacks", "other")
+STAGES = (*REQUEST_STAGES, "other")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ModeRun:
 
     Attributes:
         token_ids: all generated ids.
-        text: the text as this mode's reader got it.
+        text: the text as this mode's consumer received it.
         stats: times and rates.
     """
 
@@ -38,23 +38,18 @@ class ModeRun:
 
     @property
     def stages_s(self) -> dict[str, float]:
-        """Seconds of the total by stage, without overlap.
-
-        Callbacks run between tokens, so their time is taken out of decode; loading came before the request.
-        """
-        known = {name: self.stats.stages.get(name, 0.0) for name in STAGES}
-        known["decode"] = max(0.0, known["decode"] - known["callbacks"])
-        known["other"] = max(0.0, self.stats.total_s - sum(known.values()))
-        return known
+        """Seconds in each of ``STAGES``; they add up to the total time."""
+        stages = self.stats.stages_without_overlap
+        return {**stages, "other": max(0.0, self.stats.total_s - sum(stages.values()))}
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over the runs of one mode.
+    """Statistics of one metric over the runs of one mode.
 
     Attributes:
-        median, minimum, maximum: of the runs.
-        ratio: the median ÷ the baseline mode's median; None where that is unknown or 0.
+        median, minimum, maximum: over the runs.
+        ratio: the median ÷ the baseline mode's median; None where the latter is unknown or 0.
     """
 
     median: float
@@ -64,8 +59,23 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A spread as text, the same in every table.
+
+    Attributes:
+        median: in the metric's unit; a dash when no run has the metric.
+        ratio: such as "×1.02"; empty for the baseline.
+        span: such as "0.98–1.20"; a single number where both ends read the same.
+    """
+
+    median: str
+    ratio: str = ""
+    span: str = ""
+
+
+@dataclass(frozen=True)
 class ModeResult:
-    """All measured runs of one mode, in their order."""
+    """All measured runs of one mode, in the order in which they ran."""
 
     name: str
     runs: tuple[ModeRun, ...]
@@ -80,11 +90,6 @@ class ModeResult:
         return sorted(self.runs, key=lambda run: run.stats.total_s)[(len(self.runs) - 1) // 2]
 
     @property
-    def token_gaps_s(self) -> list[float]:
-        """The gaps between tokens of all runs."""
-        return list(chain.from_iterable(run.stats.token_gaps_s for run in self.runs))
-
-    @property
     def stages_s(self) -> dict[str, float]:
         """The median seconds of each stage."""
         return {stage: median(run.stages_s[stage] for run in self.runs) for stage in STAGES}
@@ -92,14 +97,14 @@ class ModeResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a run first departed from the baseline's first run.
+    """Where a run first differs from the baseline's first run.
 
     Attributes:
-        mode, run: which run, counted from 1.
-        baseline: the mode that it is held against.
-        step: number of the token, from 0; None when the ids agree and only the text differs.
-        token_id, expected_id: the run's and the baseline's; None where the answer had ended.
-        text, expected_text: what the run and the baseline wrote there.
+        mode, run: the differing run, counted from 1.
+        baseline: the mode that it is compared with.
+        step: index of the token; None when the ids are equal and only the text differs.
+        token_id, expected_id: the run's and the baseline's token there; None where the answer had ended.
+        text, expected_text: the run's and the baseline's text around it.
     """
 
     mode: str
@@ -112,12 +117,14 @@ class Difference:
     expected_text: str
 
     def describe(self) -> str:
-        """Say it in one line."""
-        told = f"{self.mode} differs from {self.baseline} in run {self.run}"
+        """Describe the difference in one line."""
+        subject = f"{self.mode} differs from {self.baseline} in run {self.run}"
         if self.step is None:
-            return f"{told}: the token ids agree but the text is …{self.text!r} instead of …{self.expected_text!r}"
+            return (
+                f"{subject}: the token ids are equal but the text is …{self.text!r} instead of …{self.expected_text!r}"
+            )
         ours, theirs = ("no token" if id_ is None else f"id {id_}" for id_ in (self.token_id, self.expected_id))
-        return f"{told} at step {self.step}: {ours} in …{self.text!r} instead of {theirs} in …{self.expected_text!r}"
+        return f"{subject} at step {self.step}: {ours} in …{self.text!r} instead of {theirs} in …{self.expected_text!r}"
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,8 @@ class Comparison:
     """One request, answered in several modes.
 
     Attributes:
-        request, options, model, host, versions: what was asked of what and where, ready for JSON.
-        modes: the results, in the order in which they ran.
+        request, options, model, host, versions: the conditions of the measurement, as written to JSON.
+        modes: the results, in the order in which the modes ran.
         difference: the first one; None when all runs gave the same token ids and the same text.
     """
 
@@ -140,30 +147,39 @@ class Comparison:
 
     @property
     def baseline(self) -> ModeResult:
-        """What the others are held against: the blocking mode, or the first one when that did not run."""
+        """The mode that the others are compared with: blocking, or the first mode when blocking did not run."""
         return next((mode for mode in self.modes if mode.name == "blocking"), self.modes[0])
 
     @property
     def reference(self) -> ModeRun:
-        """The run that all others must equal."""
+        """The run whose token ids and text all others must have."""
         return self.baseline.runs[0]
 
     @property
     def runs_per_mode(self) -> int:
-        """How often each mode ran, the warm-up not counted."""
+        """Number of measured runs of each mode, without the warm-up."""
         return len(self.modes[0].runs)
 
     def spread(self, mode: ModeResult, metric: str) -> Spread | None:
-        """Sum up a metric over the runs of ``mode``; None when no run has it."""
+        """Return the statistics of a metric over the runs of ``mode``; None when no run has it."""
         values, base = mode.values(metric), self.baseline.values(metric)
         if not values:
             return None
         ratio = median(values) / median(base) if base and median(base) else None
         return Spread(median(values), min(values), max(values), ratio)
 
+    def cell(self, mode: ModeResult, metric: Metric) -> Cell:
+        """Write the spread of a metric for a table."""
+        spread = self.spread(mode, metric.name)
+        if spread is None:
+            return Cell("–")
+        ratio = "" if spread.ratio is None or mode is self.baseline else f"×{spread.ratio:.2f}"
+        ends = dict.fromkeys(metric.write(value) for value in (spread.minimum, spread.maximum))
+        return Cell(metric.write(spread.median), ratio, "–".join(ends))
+
     @property
     def verdict(self) -> str:
-        """Whether the runs agree, in one sentence."""
+        """Whether all runs are equal, in one sentence."""
         if self.difference is not None:
             return self.difference.describe()
         tokens, runs = len(self.reference.token_ids), len(self.modes) * self.runs_per_mode
@@ -171,32 +187,32 @@ class Comparison:
 
     @property
     def sampling(self) -> str:
-        """How tokens were chosen."""
-        return f"drawn with seed {self.options['seed']}" if self.options["do_sample"] else "greedy"
+        """How tokens were selected."""
+        return f"sampled with seed {self.options['seed']}" if self.options["do_sample"] else "greedy"
 
     @property
-    def circumstances(self) -> tuple[str, ...]:
-        """Where and how it ran, a line each."""
+    def conditions(self) -> tuple[str, ...]:
+        """Runs, model, machine and versions, a line each."""
         host, model = self.host, self.model
         precision = f"{model['quantize']} and {model['dtype']}" if model.get("quantize") else model["dtype"]
         weights = f"{model['parameters'] / 1e6:,.1f} million parameters in {precision} on {model['device']}"
         return (
-            f"{self.runs_per_mode} runs of each mode, interleaved, after a discarded warm-up of each · {self.sampling}",
+            f"{self.runs_per_mode} runs of each mode, interleaved, after one warm-up of each · {self.sampling}",
             f"{weights} · prompt of {self.reference.stats.prompt_positions:,} positions",
             f"{host['platform']} · {host['processor']}, {host['cores']} cores · threads: {host['threads']}",
             " · ".join(f"{name} {version}" for name, version in self.versions.items()),
         )
 
     @property
-    def disturbance(self) -> str:
-        """What made the times unreliable, in one sentence; empty when nothing is known of."""
+    def warning(self) -> str:
+        """A warning, in one sentence, when the machine was busy before the runs; otherwise empty."""
         load, cores = self.host["load_average"], self.host["cores"]
         if load is None or load <= cores / 2:
             return ""
-        return f"other work kept {load:.1f} of {cores} cores busy before the runs, so the times are not to be trusted"
+        return f"other processes kept {load:.1f} of {cores} cores busy before the runs; the times are unreliable"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return everything, as written to JSON."""
         return {
             "schema_version": SCHEMA_VERSION,
             "request": dict(self.request),

@@ -1,7 +1,5 @@
-"""Shows a comparison as a table on stdout, with as many columns as there is room for."""
+"""Prints a comparison as a table, with as many columns as fit."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -12,34 +10,32 @@ from rich.text import Text
 
 from vita_demo.commands.compare.metric import METRICS, Metric
 from vita_demo.commands.compare.record import Comparison, ModeResult
+from vita_demo.console.stdout import stdout_console
 
 _FEWER = ("ttft_s", "tpot_s", "decode_tps", "total_s", "peak_memory_bytes")
 _FEWEST = ("ttft_s", "tpot_s", "total_s")
-_PLAIN_WIDTH = 120
 _UNLIMITED = 10_000
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the table, whether all answers agree, and where they ran; without colours where stdout is no terminal."""
-    # A file or a pipe has no width of its own; rich would take 80 columns.
-    free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    rich = RichConsole(highlight=False, width=_PLAIN_WIDTH if free else None)
-    rich.print(_widest_table(comparison, rich), "")
+def print_comparison(comparison: Comparison, console: RichConsole | None = None) -> None:
+    """Print the table, whether all answers are equal, and the conditions."""
+    console = console or stdout_console()
+    console.print(_widest_table(comparison, console), "")
     mark = "[bold green]✓[/]" if comparison.difference is None else "[bold red]✗[/]"
-    rich.print(f"{mark} {escape(comparison.verdict)}")
-    if comparison.disturbance:
-        rich.print(f"[yellow]note:[/] {escape(comparison.disturbance)}")
-    legend = f"median, ×ratio to {comparison.baseline.name}; below: least–most"
-    for line in (legend, *comparison.circumstances):
-        rich.print(escape(line), style="dim")
+    console.print(f"{mark} {escape(comparison.verdict)}")
+    if comparison.warning:
+        console.print(f"[yellow]note:[/] {escape(comparison.warning)}")
+    legend = f"median, ×ratio to {comparison.baseline.name}; below: minimum–maximum"
+    for line in (legend, *comparison.conditions):
+        console.print(escape(line), style="dim")
 
 
-def _widest_table(comparison: Comparison, rich: RichConsole) -> Table:
-    """Return the table with the most columns that the width holds without breaking a line."""
-    unlimited = rich.options.update(width=_UNLIMITED)
+def _widest_table(comparison: Comparison, console: RichConsole) -> Table:
+    """Return the table with the most columns that fits the console's width."""
+    unlimited = console.options.update(width=_UNLIMITED)
     for names in (tuple(metric.name for metric in METRICS), _FEWER):
         table = _table(comparison, [metric for metric in METRICS if metric.name in names])
-        if rich.measure(table, options=unlimited).maximum <= rich.width:
+        if console.measure(table, options=unlimited).maximum <= console.width:
             return table
     return _table(comparison, [metric for metric in METRICS if metric.name in _FEWEST])
 
@@ -55,9 +51,5 @@ def _table(comparison: Comparison, metrics: Sequence[Metric]) -> Table:
 
 
 def _cell(comparison: Comparison, mode: ModeResult, metric: Metric) -> Text:
-    spread = comparison.spread(mode, metric.name)
-    if spread is None:
-        return Text("–", style="dim")
-    ratio = "" if spread.ratio is None or mode is comparison.baseline else f" ×{spread.ratio:.2f}"
-    span = metric.write_range(spread.minimum, spread.maximum)
-    return Text.assemble((metric.write(spread.median), "bold"), ratio, "\n", (span, "dim"))
+    cell = comparison.cell(mode, metric)
+    return Text.assemble((cell.median, "bold"), cell.ratio and f" {cell.ratio}", "\n", (cell.span, "dim"))

@@ -1,1 +1,1 @@
-"""A preflight: can the model run here?  One module for each group of findings; nothing is loaded or downloaded."""
+"""A preflight check: can the model run here?  One module for each group of findings; no weights, no downloads."""

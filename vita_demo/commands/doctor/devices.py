@@ -1,9 +1,8 @@
-"""Which processors are there, and how much memory does each have?"""
+"""Checks which processors torch can use, and how much memory each has."""
 
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +14,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Device:
-    """Where the model could run.
+    """A processor that the model can run on.
 
     Attributes:
         name: as --device takes it: "cpu" or "cuda:N".
-        description: what it is, for people.
+        description: for the report.
         total_bytes: its memory.
-        free_bytes: what of it is free now.
+        free_bytes: the part of it that is free now.
     """
 
     name: str
@@ -30,37 +29,38 @@ class Device:
     free_bytes: int
 
 
-def check_devices(devices: tuple[Device, ...], warned: tuple[str, ...]) -> Iterator[Finding]:
-    """Describe every device; ``warned`` is what torch said while it looked for GPUs."""
+def check_devices(findings: list[Finding]) -> tuple[Device, ...]:
+    """Return every device, the CPU first; report what keeps a GPU from being used."""
+    devices, warning_lines = find_devices()
     for device in devices:
         memory = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
-        yield Finding(GROUP, "ok", f"{device.name}: {device.description}, {memory}")
-    for line in warned:
-        yield Finding(GROUP, "note", line, "the GPU stays unused until this is solved; without it the CPU works")
-    if len(devices) == 1 and not warned and shutil.which("nvidia-smi"):
-        yield Finding(
-            GROUP, "note", "torch sees no CUDA device, though a driver is installed",
-            "install a CUDA build of torch (https://pytorch.org/get-started), or run on the CPU",
-        )  # fmt: skip
+        findings.append(Finding(GROUP, "ok", f"{device.name}: {device.description}, {memory}"))
+    fix = "the GPU stays unused until this is solved; without it the CPU works"
+    findings += [Finding(GROUP, "note", line, fix) for line in warning_lines]
+    if len(devices) == 1 and not warning_lines and shutil.which("nvidia-smi"):
+        text = "torch sees no CUDA device, though a driver is installed"
+        fix = "install a CUDA build of torch (https://pytorch.org/get-started), or run on the CPU"
+        findings.append(Finding(GROUP, "note", text, fix))
+    return devices
 
 
 def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
-    """Return the CPU and every CUDA device, and what torch warned of on the way, one line each."""
+    """Return the CPU and every CUDA device, and torch's warnings while it looked for them, one line each."""
     import torch
 
     devices = [_cpu()]
-    warned: list[str] = []
+    warning_lines: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
             try:
                 free, total = torch.cuda.mem_get_info(index)
             except RuntimeError as error:
-                warned.append(f"cuda:{index} does not answer: {str(error).splitlines()[0]}")
+                warning_lines.append(f"cuda:{index} does not answer: {str(error).splitlines()[0]}")
             else:
                 devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free))
-    warned += [str(warning.message).strip().splitlines()[0] for warning in caught]
-    return tuple(devices), tuple(warned)
+    warning_lines += [str(warning.message).strip().splitlines()[0] for warning in caught]
+    return tuple(devices), tuple(warning_lines)
 
 
 def _cpu() -> Device:
@@ -71,14 +71,14 @@ def _cpu() -> Device:
     free = _value(Path("/proc/meminfo"), "MemAvailable:", 1024) or total
     limit = _container_limit_bytes()
     if limit is not None:
-        # What the container's files fill is given back when memory is asked for.
+        # Only anonymous memory counts: the kernel gives the page cache back when memory is needed.
         used = _value(_CGROUP / "memory.stat", "anon", 1) or 0
         total, free = min(total, limit), min(free, max(0, limit - used))
     return Device("cpu", f"{cores} cores", total, free)
 
 
 def _value(path: Path, key: str, unit_bytes: int) -> int | None:
-    """Read a figure of one of Linux's tables of memory; None where there is no such table."""
+    """Read one value of /proc/meminfo or of a cgroup's memory.stat; None where there is no such file."""
     try:
         words = (line.split() for line in path.read_text().splitlines())
     except OSError:

@@ -1,4 +1,4 @@
-"""One thing that was checked, and what came of it."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -10,13 +10,13 @@ Level = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        group: which part of the report it belongs to.
-        level: "ok"; "note" is good to know and stops nothing; "problem" keeps the model from running.
-        text: one line: what was found, with its value.
-        fix: one line: what to do about it; None where nothing is to do.
+        group: its section of the report.
+        level: "ok", "note" (worth knowing, the model runs anyway) or "problem" (the model cannot run).
+        text: one line: what was checked, with its value.
+        fix: one line: what to do about it; None where there is nothing to do.
     """
 
     group: str
@@ -26,6 +26,6 @@ class Finding:
 
     @classmethod
     def from_error(cls, group: str, error: VitaDemoError) -> Self:
-        """Make a problem out of an error, whose line says what is wrong and, after a semicolon, what to do."""
+        """Make a problem of an error, whose message says what is wrong and, after its last semicolon, what to do."""
         text, _, fix = " ".join(str(error).split()).rpartition("; ")
         return cls(group, "problem", text, fix) if text else cls(group, "problem", fix)

@@ -1,8 +1,8 @@
-"""Can pictures, videos and sounds be read here?  Finds out by reading the sample media."""
+"""Checks that pictures, videos and sounds can be read, by reading the sample media."""
 
 import io
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.errors import MediaError
@@ -13,18 +13,19 @@ _SAMPLE_RATE_HZ = 16_000
 _FORMATS = ("FLAC", "OGG", "MP3")
 
 
-def check_media() -> Generator[Finding, None, None]:
+def check_media(findings: list[Finding]) -> None:
     """Read one file of each kind, then try the compressed sound formats."""
-    yield _try("pictures", "Pillow", _read_picture)
-    yield _try("videos", "decord", _read_video)
-    yield _try("sounds", "soundfile", _read_sound)
-    for name in _FORMATS:
-        yield _check_sound_format(name)
+    findings += [
+        _try("pictures", "Pillow", _read_picture),
+        _try("videos", "decord", _read_video),
+        _try("sounds", "soundfile", _read_sound),
+        *(_check_sound_format(name) for name in _FORMATS),
+    ]
     if shutil.which("ffmpeg"):
-        yield Finding(GROUP, "ok", "ffmpeg is there, for rare sound formats")
+        findings.append(Finding(GROUP, "ok", "ffmpeg is there, for rare sound formats"))
     else:
-        text = "no ffmpeg program is on the PATH; it is needed only for sound formats that nothing else here reads"
-        yield Finding(GROUP, "note", text, "install ffmpeg, or convert such files to WAV")
+        text = "no ffmpeg program is on the PATH; only sound formats that soundfile cannot read need it"
+        findings.append(Finding(GROUP, "note", text, "install ffmpeg, or convert such files to WAV"))
 
 
 def _try(kind: str, package: str, read: Callable[[], str]) -> Finding:
@@ -58,7 +59,7 @@ def _read_sound() -> str:
 
 
 def _check_sound_format(name: str) -> Finding:
-    """Write a tone in memory and read it back."""
+    """Encode a tone in memory and decode it again."""
     import numpy as np
 
     fix = f"convert {name} files to WAV, or install a newer soundfile: pip install --upgrade soundfile"
@@ -75,5 +76,5 @@ def _check_sound_format(name: str) -> Finding:
     except (ImportError, OSError, RuntimeError) as error:
         return Finding(GROUP, "note", f"{name} sound does not work: {' '.join(str(error).split())}", fix)
     if rate_hz != _SAMPLE_RATE_HZ or len(samples) == 0:
-        return Finding(GROUP, "note", f"{name} sound comes back as something else", fix)
+        return Finding(GROUP, "note", f"{name} sound is read back with another rate or length", fix)
     return Finding(GROUP, "ok", f"{name} sound written and read")

@@ -1,8 +1,8 @@
-"""Are Python and the packages there, and new enough?  Reads their metadata and imports none of them."""
+"""Checks the versions of Python and of the required packages by their metadata, without importing them."""
 
 import platform
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -15,35 +15,36 @@ _PYTHON = (3, 11)
 _REINSTALL = "pip install -c constraints.txt . in the checkout of vita-demo"
 
 
-def check_software() -> Generator[Finding, None, None]:
-    """Compare Python and every package that the demo needs with what it needs."""
+def check_software(findings: list[Finding]) -> None:
+    """Compare Python and every required package with the required version."""
     version = f"Python {platform.python_version()} ({sys.executable})"
     if sys.version_info >= _PYTHON:
-        yield Finding(GROUP, "ok", version)
+        findings.append(Finding(GROUP, "ok", version))
     else:
-        yield Finding(GROUP, "problem", version, f"install Python {'.'.join(map(str, _PYTHON))} or newer")
+        fix = f"install Python {'.'.join(map(str, _PYTHON))} or newer"
+        findings.append(Finding(GROUP, "problem", version, fix))
     requirements = _requirements()
-    for name in sorted(requirements, key=lambda name: (name not in PACKAGES, name)):
-        yield check_package(requirements[name])
+    names = sorted(requirements, key=lambda name: (name not in PACKAGES, name))
+    findings += [check_package(requirements[name]) for name in names]
 
 
 def check_package(requirement: Requirement) -> Finding:
-    """Say whether a package is there in a version that is new enough."""
+    """Compare the installed version of a package with the required one."""
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
         return Finding(GROUP, "problem", f"{requirement.name} is not installed", _REINSTALL)
     if not requirement.specifier.contains(version, prereleases=True):
-        wanted = f"{requirement.name} {version} does not satisfy {requirement}"
-        return Finding(GROUP, "problem", wanted, _REINSTALL)
+        text = f"{requirement.name} {version} does not satisfy {requirement}"
+        return Finding(GROUP, "problem", text, _REINSTALL)
     return Finding(GROUP, "ok", f"{requirement.name} {version}")
 
 
 def _requirements() -> Mapping[str, Requirement]:
-    """Read what vita-demo requires; without an installed vita-demo, whose metadata say it, any version will do."""
+    """Return vita-demo's requirements; ``PACKAGES`` in any version when vita-demo is not installed."""
     try:
         lines = metadata.requires("vita-demo") or []
     except metadata.PackageNotFoundError:
         lines = list(PACKAGES)
-    requirements = (Requirement(line) for line in lines)
-    return {found.name: found for found in requirements if found.marker is None or found.marker.evaluate({"extra": ""})}
+    requirements = [Requirement(line) for line in lines]
+    return {item.name: item for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})}

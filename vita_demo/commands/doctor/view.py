@@ -1,4 +1,4 @@
-"""The findings of a diagnosis as a report on stdout, which is what was asked for."""
+"""Prints the findings of a diagnosis as a report."""
 
 from itertools import groupby
 from textwrap import wrap
@@ -19,7 +19,7 @@ _SHOWN_PROBLEMS = 8
 
 
 def show_diagnosis(diagnosis: Diagnosis, console: RichConsole | None = None) -> None:
-    """Print every group, one line a finding, and the verdict; lines are wrapped on a terminal only."""
+    """Print each group, one line for each finding, and the verdict; lines are wrapped on a terminal only."""
     console = console or stdout_console()
     for group, findings in groupby(diagnosis.findings, key=lambda finding: finding.group):
         console.print(Text(group, style="bold"))
@@ -36,7 +36,7 @@ def show_diagnosis(diagnosis: Diagnosis, console: RichConsole | None = None) -> 
 
 
 def _show_group(findings: list[Finding], console: RichConsole) -> None:
-    """Print findings; what several in a row have as their fix is said once, after the last."""
+    """Print findings; a fix that several in a row share is printed once, after the last."""
     for fix, members in groupby(findings, key=lambda finding: finding.fix):
         for finding in members:
             sign, style = _SIGNS[finding.level]
@@ -46,7 +46,7 @@ def _show_group(findings: list[Finding], console: RichConsole) -> None:
 
 
 def _show(sign: str, style: str, text: str, indent: int, console: RichConsole) -> None:
-    """Print a line behind its sign; on a terminal it is wrapped under its own beginning."""
+    """Print a line after its sign; on a terminal it is wrapped and its further lines are indented."""
     lines = [text]
     if console.is_terminal:
         lines = wrap(text, console.width - indent - 2, break_on_hyphens=False, break_long_words=False)
@@ -61,10 +61,10 @@ def _show_memory(memory: MemoryTable, console: RichConsole) -> None:
         table.add_column(need.name, justify="right")
     table.add_row("  weights", *(gigabytes(need.weights_bytes) for need in memory.needs))
     table.add_row("  KV cache of 1,000 positions", *(gigabytes(need.cache_bytes_per_1000) for need in memory.needs))
-    working = f"  reading {memory.positions:,} positions, about"
+    working = f"  prefill of {memory.positions:,} positions, about"
     table.add_row(working, *(gigabytes(need.working_bytes) for need in memory.needs))
-    in_all = f"  in all, for {memory.positions:,} positions"
-    table.add_row(in_all, *(gigabytes(need.total_bytes) for need in memory.needs), end_section=True)
+    total = f"  total for {memory.positions:,} positions"
+    table.add_row(total, *(gigabytes(need.total_bytes) for need in memory.needs), end_section=True)
     for device in memory.devices:
         label = f"  {device.name}, {gigabytes(device.free_bytes)} free"
         table.add_row(label, *(_fit(need, device) for need in memory.needs))

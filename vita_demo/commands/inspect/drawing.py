@@ -1,6 +1,6 @@
-"""Inspected media as pictures: sheets with captions for a file, and small mosaics for a terminal.
+"""Draws inspected media with Pillow: sheets with captions for a file, and small mosaics for a terminal.
 
-Knows Pillow and pixels; everything is drawn from the arrays that the model would get.
+Everything is drawn from the preprocessed arrays, so it shows what the model gets.
 """
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vita_demo.commands.inspect.inspection import Inspection, Item, Picture, Sound, Video
+from vita_demo.commands.ticks import ticks
 from vita_demo.preprocess.image import Tiles
 
 MARGIN = 24
@@ -22,9 +23,10 @@ _PLOT_WIDTHS = (640, 1200)
 _PLOT_HEIGHT = 320
 _CAPTION = 24
 _TICK = 6
-_CLEAR = (0, 0, 0, 0)
+_TIME_TICKS = 10
+_TRANSPARENT = (0, 0, 0, 0)
 _INK, _SOFT, _PAPER = (24, 28, 36), (104, 112, 124), (255, 255, 255)
-# From dark and blue to light and yellow, in steps that look equally large (matplotlib's viridis).
+# Nine colours of matplotlib's viridis, from dark blue to light yellow in perceptually uniform steps.
 _COLOURS = np.array(
     [(68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99),
      (170, 220, 50), (253, 231, 37)], dtype=np.float64,
@@ -44,8 +46,8 @@ def draw_sheet(inspection: Inspection) -> Image.Image:
     return whole
 
 
-def describe(item: Item) -> tuple[str, str]:
-    """Say in two phrases what a file is, and what the model gets of it."""
+def describe_item(item: Item) -> tuple[str, str]:
+    """Return two phrases: what a file is, and what the model gets of it."""
     if isinstance(item, Picture):
         thumbnail = " + thumbnail" if item.has_thumbnail else ""
         tiles = f"{item.columns} × {item.rows} tiles of {item.tiles.shape[1]} px{thumbnail}"
@@ -65,7 +67,7 @@ def _count(frames: int) -> str:
 
 
 def cell_side(columns: int, rows: int) -> int:
-    """Pixels of one side of a tile on the sheet, so that a grid of any shape stays of a handy size."""
+    """Return the side of a tile on the sheet in pixels: smaller for larger grids, so that the sheet stays small."""
     least, most = _CELL_SIDES
     return min(max(_GRID_SIDE // max(columns, rows), least), most)
 
@@ -77,9 +79,9 @@ def _draw_item(item: Item) -> Image.Image:
 
 
 def _paper(item: Item, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Return an empty sheet for a drawing of this size, with its heading."""
-    # Pillow's own font has no sign for "times".
-    facts = " · ".join((*describe(item), f"{item.positions:,} positions")).replace("×", "x")
+    """Return a sheet with a heading and room for a drawing of this size."""
+    # Pillow's built-in font has no glyph for "×".
+    facts = " · ".join((*describe_item(item), f"{item.positions:,} positions")).replace("×", "x")
     title, line = item.path.name or str(item.path), ImageFont.load_default(size=15)
     needed = int(max(line.getlength(facts), _font(22).getlength(title)))
     sheet = Image.new("RGB", (max(width, needed) + 2 * MARGIN, height + HEADER + 2 * MARGIN), _PAPER)
@@ -94,7 +96,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_picture(item: Picture) -> Image.Image:
-    """Draw the tiles where they lie in the picture, with lines between them, and the thumbnail beside it."""
+    """Draw the tiles at their places in the picture, with lines between them, and the thumbnail beside it."""
     cell = cell_side(item.columns, item.rows)
     width, height = item.columns * cell, item.rows * cell
     thumbnail = min(max(cell, 224), 320) if item.has_thumbnail else 0
@@ -115,12 +117,12 @@ def _draw_picture(item: Picture) -> Image.Image:
         x = left + width + MARGIN
         sheet.paste(_scaled(item.tiles[-1], thumbnail), (x, top))
         _draw_number(draw, (x + 8, top + 8), len(item.tiles))
-        draw.text((x, top + thumbnail + 4), "the thumbnail: all of it", fill=_SOFT, font=_font(14))
+        draw.text((x, top + thumbnail + 4), "thumbnail: the whole picture", fill=_SOFT, font=_font(14))
     return sheet
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, ends: tuple[int, int, int, int]) -> None:
-    """Draw a light line on a dark one, which shows on any picture."""
+    """Draw a light line on a wider dark one, so that it is visible on any picture."""
     draw.line(ends, fill=_INK, width=5)
     draw.line(ends, fill=LINE_COLOUR, width=3)
 
@@ -149,7 +151,7 @@ def _draw_video(item: Video) -> Image.Image:
 
 
 def _draw_sound(item: Sound) -> Image.Image:
-    """Draw the filter bank: time to the right, mel bins upwards, loud is light."""
+    """Draw the filter bank: time to the right, mel bins upwards, loud parts light."""
     frames, bins = item.fbank.shape
     width = min(max(2 * frames, _PLOT_WIDTHS[0]), _PLOT_WIDTHS[1])
     axis = 48
@@ -164,26 +166,19 @@ def _draw_sound(item: Sound) -> Image.Image:
         draw.line((left - _TICK, y, left - 1, y), fill=_SOFT)
         draw.text((left - _TICK - 4, y), str(tick), fill=_SOFT, font=font, anchor="rm")
     end_s = frames * item.frame_shift_s
-    step_s = tick_step(end_s)
-    for number in range(int(end_s / step_s + 1e-9) + 1):
-        x = left + round(number * step_s / end_s * (width - 1))
+    for time_s in ticks(0, end_s, _TIME_TICKS):
+        x = left + round(time_s / end_s * (width - 1))
         draw.line((x, bottom, x, bottom + _TICK), fill=_SOFT)
-        draw.text((x, bottom + _TICK + 3), f"{number * step_s:g}", fill=_SOFT, font=font, anchor="ma")
+        draw.text((x, bottom + _TICK + 3), f"{time_s:g}", fill=_SOFT, font=font, anchor="ma")
     caption = "mel bins over seconds; light is loud"
     draw.text((left, bottom + _TICK + _CAPTION), caption, fill=_SOFT, font=font)
     return sheet
 
 
-def tick_step(length: float) -> float:
-    """Return the round step, 1, 2 or 5 times a power of ten, that divides ``length`` into at most ten parts."""
-    power = 10.0 ** np.floor(np.log10(length / 10))
-    return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor * 10 >= length))
-
-
 def heat_map(fbank: NDArray[np.float32]) -> Pixels:
-    """Colour a filter bank [frames, mel bins]: uint8 array [mel bins, frames, 3], the lowest bin below.
+    """Map a filter bank [frames, mel bins] to colours: uint8 array [mel bins, frames, 3], the lowest bin last.
 
-    Digital silence, which lies far below the quietest sound, takes no part in the choice of the scale.
+    The scale spans the 2nd to the 99th percentile without digital silence, which lies far below the quietest sound.
     """
     audible = fbank[fbank > fbank.min()]
     low, high = np.percentile(audible if audible.size else fbank, (2, 99))
@@ -194,7 +189,7 @@ def heat_map(fbank: NDArray[np.float32]) -> Pixels:
 
 
 def draw_preview(item: Item, width: int, height: int) -> Image.Image:
-    """Draw a file for a terminal: RGBA of at most this size, clear between tiles and frames."""
+    """Draw a file for a terminal: RGBA of at most this size, transparent between tiles and frames."""
     if isinstance(item, Sound):
         return Image.fromarray(heat_map(item.fbank)).resize((width, height), Image.Resampling.BOX).convert("RGBA")
     if isinstance(item, Video):
@@ -205,21 +200,21 @@ def draw_preview(item: Item, width: int, height: int) -> Image.Image:
     grid = _mosaic(item.tiles[: item.columns * item.rows], item.columns, step)
     if not item.has_thumbnail:
         return grid
-    both = Image.new("RGBA", (grid.width + 1 + beside + step, grid.height), _CLEAR)
+    both = Image.new("RGBA", (grid.width + 1 + beside + step, grid.height), _TRANSPARENT)
     both.paste(grid, (0, 0))
     both.paste(_mosaic(item.tiles[-1:], 1, step), (grid.width + 1 + beside, 0))
     return both
 
 
 def _best_columns(count: int, width: int, height: int) -> int:
-    """Return how many tiles side by side make the largest tiles."""
+    """Return the number of columns that makes the tiles largest."""
     return max(range(1, count + 1), key=lambda columns: min(width // columns, height // -(-count // columns)))
 
 
 def _mosaic(tiles: Tiles, columns: int, step: int) -> Image.Image:
-    """Lay tiles [N, S, S, 3] out in rows, each scaled to one pixel less than ``step``."""
+    """Arrange tiles [N, S, S, 3] in rows, ``step`` pixels apart, with a transparent pixel between them."""
     step = max(step, 2)
-    mosaic = Image.new("RGBA", (columns * step - 1, -(-len(tiles) // columns) * step - 1), _CLEAR)
+    mosaic = Image.new("RGBA", (columns * step - 1, -(-len(tiles) // columns) * step - 1), _TRANSPARENT)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         mosaic.paste(_scaled(tile, step - 1), (column * step, row * step))

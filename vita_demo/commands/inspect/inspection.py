@@ -1,6 +1,6 @@
-"""What the model would see and hear of some files: found out without its weights.
+"""Preprocesses files as for a question, without the model's weights, and counts their positions.
 
-The kind of a file is found by trying, whatever it is called.
+The kind of a file is determined by decoding it, not by its name.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Picture:
         image: the upright RGB picture.
         columns, rows: the grid of tiles.
         tiles: uint8 array [N, S, S, 3], row by row, the thumbnail last when there is more than one.
-        positions: what it costs of the context.
+        positions: how many of the context it takes.
     """
 
     kind: ClassVar[str] = "picture"
@@ -45,11 +45,11 @@ class Picture:
 
     @property
     def has_thumbnail(self) -> bool:
-        """The last tile is the whole picture, small."""
+        """Whether the last tile is the whole picture, scaled down."""
         return len(self.tiles) > self.columns * self.rows
 
     def facts(self) -> dict[str, Any]:
-        """Return what there is to know, ready for JSON."""
+        """Return the facts, as written to JSON."""
         return {
             "path": str(self.path),
             "kind": self.kind,
@@ -66,14 +66,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Video:
-    """A video, or a folder of frames, and the frames that are sampled.
+    """A video, or a folder of frames, and its sampled frames.
 
     Attributes:
         path: the file or folder.
-        frames: the sampled frames as they are.
-        tiles: uint8 array [N, S, S, 3], as the model sees them.
-        padded: the frames are padded to squares; otherwise their centres are cut out.
-        positions: what they cost of the context.
+        frames: the sampled frames before preprocessing.
+        tiles: uint8 array [N, S, S, 3], one for each frame.
+        padded: the frames are padded to squares; otherwise cropped to their centres.
+        positions: how many of the context they take.
     """
 
     kind: ClassVar[str] = "video"
@@ -84,7 +84,7 @@ class Video:
     positions: int
 
     def facts(self) -> dict[str, Any]:
-        """Return what there is to know, ready for JSON; the size is that of the first frame."""
+        """Return the facts, as written to JSON; the size is the first frame's."""
         return {
             "path": str(self.path),
             "kind": self.kind,
@@ -105,10 +105,10 @@ class Sound:
 
     Attributes:
         path: the file.
-        duration_s: how long it lasts.
+        duration_s: its length, at most the longest that the model hears.
         fbank: float32 array [frames, mel bins].
         frame_shift_s: time from one frame to the next.
-        positions: what it costs of the context.
+        positions: how many of the context it takes.
     """
 
     kind: ClassVar[str] = "sound"
@@ -119,7 +119,7 @@ class Sound:
     positions: int
 
     def facts(self) -> dict[str, Any]:
-        """Return what there is to know, ready for JSON."""
+        """Return the facts, as written to JSON."""
         return {
             "path": str(self.path),
             "kind": self.kind,
@@ -135,11 +135,11 @@ Item = Picture | Video | Sound
 
 @dataclass(frozen=True)
 class Inspection:
-    """Some media, and what they leave of the context.
+    """Media, and the context that they share.
 
     Attributes:
-        items: one for each file, in the order in which they were given.
-        max_positions: the model's context.
+        items: one for each file, in the order of the command line.
+        max_positions: length of the model's context.
         trained_positions: the longest prompt in its training.
     """
 
@@ -149,7 +149,7 @@ class Inspection:
 
     @property
     def positions(self) -> int:
-        """What all media cost together."""
+        """Positions of all media together."""
         return sum(item.positions for item in self.items)
 
     @property
@@ -159,7 +159,7 @@ class Inspection:
         return fits_one_question(*(kinds.count(kind) for kind in ("picture", "video", "sound")))
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return everything, as written to JSON."""
         return {
             "schema_version": SCHEMA_VERSION,
             "media": [item.facts() for item in self.items],
@@ -173,7 +173,7 @@ class Inspection:
 
 
 def inspect_media(paths: tuple[Path, ...], config: VitaConfig, sampling: Sampling) -> Inspection:
-    """Read every file as the model would get it.
+    """Read and preprocess every file.
 
     Raises:
         InputError: when a path does not exist or is empty.
@@ -184,7 +184,7 @@ def inspect_media(paths: tuple[Path, ...], config: VitaConfig, sampling: Samplin
 
 
 def inspect_file(path: Path, config: VitaConfig, sampling: Sampling) -> Item:
-    """Read one file, or a folder of frames, as what it turns out to be; see ``inspect_media``."""
+    """Read one file, or a folder of frames, with the first reader that knows its format; see ``inspect_media``."""
     if path.is_dir():
         return _read_video(path, config, sampling)
     check_file(path, "MEDIA")
@@ -194,7 +194,7 @@ def inspect_file(path: Path, config: VitaConfig, sampling: Sampling) -> Item:
         lambda: _read_sound(path, config),
     )
     if _is_sound_file(path):
-        # The picture on the cover of a song would pass for a video.
+        # A song's cover picture would be decoded as a video of one frame.
         readers = (readers[2],)
     for read in readers:
         try:
@@ -241,5 +241,5 @@ def _read_sound(path: Path, config: VitaConfig) -> Sound:
 
 
 def _image_positions(tiles: int, config: VitaConfig) -> int:
-    """Each tile, or each group of five of a frameCat checkpoint, becomes one image of the language model."""
+    """Count positions: each tile, or group of five tiles of a frameCat checkpoint, becomes one image feature."""
     return -(-tiles // config.tiles_per_feature) * config.vision.positions_per_tile

@@ -1,4 +1,4 @@
-"""Inspected media as a table on stdout, with a coarse preview where the terminal has colours."""
+"""Prints inspected media as a table, with a coarse preview where the terminal has colours."""
 
 from PIL import Image
 from rich.color import Color
@@ -7,7 +7,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from vita_demo.commands.inspect.drawing import describe, draw_preview
+from vita_demo.commands.inspect.drawing import describe_item, draw_preview
 from vita_demo.commands.inspect.inspection import Inspection
 from vita_demo.console.stdout import stdout_console
 
@@ -17,7 +17,7 @@ _HALF_BLOCKS = {(True, True): "▀", (True, False): "▀", (False, True): "▄",
 
 
 def show_inspection(inspection: Inspection, preview: bool, console: RichConsole | None = None) -> None:
-    """Print the facts of each file and what is left of the context; ``preview`` draws the files, too."""
+    """Print the facts of each file and the remaining context; ``preview`` also draws the files."""
     console = console or stdout_console()
     if preview and console.is_terminal and console.color_system is not None:
         for item in inspection.items:
@@ -29,16 +29,16 @@ def show_inspection(inspection: Inspection, preview: bool, console: RichConsole 
         table.add_column(heading, overflow="fold")
     table.add_column("positions", justify="right")
     for item in inspection.items:
-        table.add_row(Text(item.path.name), item.kind, *describe(item), f"{item.positions:,}")
+        table.add_row(Text(item.path.name), item.kind, *describe_item(item), f"{item.positions:,}")
     console.print(table)
     console.print(_summary(inspection))
     if not inspection.fits_one_question:
-        note = "These do not go into one question, which takes pictures or one video, and one sound."
+        note = "They do not fit into one question, which holds pictures or one video, and one sound."
         console.print(Text(note, style="yellow"))
 
 
 def half_blocks(image: Image.Image) -> Text:
-    """Turn an RGBA picture into text, two pixels a character."""
+    """Turn an RGBA picture into text: each character is two pixels, one above the other."""
     pixels = image.load()
     text = Text(no_wrap=True)
     if pixels is None:
@@ -55,7 +55,7 @@ def half_blocks(image: Image.Image) -> Text:
 
 
 def _colour(pixel: object) -> Color | None:
-    """Return the colour of an RGBA pixel, None when it is clear."""
+    """Return the colour of an RGBA pixel; None when it is transparent."""
     if not isinstance(pixel, tuple) or pixel[3] == 0:
         return None
     return Color.from_rgb(*pixel[:3])
@@ -66,7 +66,7 @@ def _summary(inspection: Inspection) -> Text:
     total = f"{used:,} positions in all"
     if used >= most:
         return Text(f"{total}: over the model's {most:,}; give fewer files or lower --max_frames", style="bold red")
-    left = f"{most - used:,} of {most:,} are left for the words and the answer"
+    left = f"{most - used:,} of {most:,} are left for the question and the answer"
     if used > trained:
         return Text(f"{total}, over the {trained:,} that the model was trained with; {left}", style="yellow")
     return Text(f"{total}; {left}, {trained - used:,} of the {trained:,} that the model was trained with")
