@@ -24,6 +24,7 @@ def test_all_kinds_of_media_are_shown() -> None:
         assert flag in commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "command", "answer"),
     [
