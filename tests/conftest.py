@@ -35,13 +35,26 @@ class Run:
 
 
 def pytest_configure() -> None:
-    """Let Triton interpret its kernels where there is no GPU; it looks when it is imported."""
+    """Set what libraries look at when they are imported, in the environment, so that started processes have it too.
+
+    Each process computes on one thread: the models are small, and two workers with two threads each wait for one
+    another.  Triton interprets its kernels where there is no GPU.
+    """
     import os
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
 
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests slow that ask for a whole model."""
+    for item in items:
+        if not {"embedded_pipeline", "tiny7", "reference_media"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,11 +86,8 @@ def reference_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny7_pipeline(tiny7: Path):
     """The reference checkpoint, loaded in float32 on the CPU."""
-    import torch
-
     from vita_demo.pipeline import Pipeline
 
-    torch.set_num_threads(2)
     return Pipeline.load(str(tiny7), device="cpu", dtype="float32")
 
 

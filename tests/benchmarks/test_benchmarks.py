@@ -41,6 +41,7 @@ def run(command: click.Command, *arguments: str) -> dict:
     return json.loads(result.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_decoding_is_compared_on_equal_tokens() -> None:
     found = run(decode.main, "--positions", "5", "--tokens", "12", "--slow_tokens", "7")
     ways = found["tpot_s"]
@@ -251,6 +252,7 @@ def test_a_process_that_fails_to_load_is_told(tmp_path: Path) -> None:
         load.load("raise SystemExit(3)", tmp_path, small())
 
 
+@pytest.mark.slow
 def test_llama_cpp_gives_the_same_tokens_from_the_same_weights() -> None:
     pytest.importorskip("xllamacpp", reason="there is no wheel for this platform")
     shape = (*SMALL, "--width", "128", "--intermediate", "256", "--vocab", "224", "--threads", "1")

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import ASSETS, ROOT
 
 EXAMPLES = ROOT / "examples"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

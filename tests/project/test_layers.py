@@ -131,6 +131,7 @@ def test_help_and_input_errors_import_no_torch(arguments: tuple[str, ...]) -> No
     }
 
 
+@pytest.mark.slow
 def test_a_native_run_imports_neither_transformers_nor_torch_compiler() -> None:
     loaded = loaded_modules("--question", "hi", "--max_new_tokens", "2")
     assert "torch" in loaded

@@ -11,6 +11,8 @@ import pytest
 from benchmarks.load_memory import measure
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT]

@@ -120,6 +120,7 @@ def test_eyes_and_ears_learn(model: VitaModel, albums: dict[str, Album], archive
         assert torch.allclose(model.audio_encoder.adapter(heard[None]), whole, atol=0.02)
 
 
+@pytest.mark.slow
 def test_everything_learns_together(
     model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ class AudioConfig:
 
     @staticmethod
     def positions(frames: int) -> int:
-        """Language-model positions of a clip of ``frames`` filter-bank frames ."""
+        """Positions in the language model's prompt of a clip of ``frames`` filter-bank frames."""
         return len(range(frames)[2::2][2::2][0::2])
 
     @property

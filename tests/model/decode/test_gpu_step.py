@@ -245,6 +245,7 @@ def test_another_attention_is_taken_only_if_it_works_and_agrees() -> None:
     assert not agrees(absent, masked, inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")

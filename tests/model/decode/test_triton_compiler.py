@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 pytest.importorskip("triton", reason="needs Triton")
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import sys

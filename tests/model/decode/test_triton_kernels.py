@@ -19,6 +19,7 @@ from vita_demo.model.quantize.kernels import step_kernels
 from vita_demo.model.quantize.replace import quantize_in_place
 
 pytest.importorskip("triton", reason="needs Triton")
+pytestmark = pytest.mark.slow
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SMALL = replace(CONFIG, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
 DTYPES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
