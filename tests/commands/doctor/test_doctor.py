@@ -253,11 +253,11 @@ def test_memory_of_the_released_model_is_counted_by_its_settings() -> None:
     ],
 )
 def test_memory_that_does_not_do_is_told(
-    monkeypatch: pytest.MonkeyPatch, free_bytes: float, level: str, fix: str | None
+    monkeypatch: pytest.MonkeyPatch, use_profile, free_bytes: float, level: str, fix: str | None
 ) -> None:
     # A machine with much memory that is no faster in 16 bits takes float32, even when other programs hold most of it.
     monkeypatch.setattr("vita_demo.engine.device.physical_memory_bytes", lambda: 100_000_000_000)
-    monkeypatch.setattr("vita_demo.engine.device.bfloat16_is_faster", lambda: False)
+    use_profile(decodes_bfloat16=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = VitaConfig.from_pretrained(resource("configs", "vita15"))
     table = MemoryTable.of(8_322_947_232, config, (device(free_bytes),))
