@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     os.environ["VITA_DEMO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture
+def use_profile() -> Iterator[Callable[..., None]]:
+    """Decide by name which arithmetic the CPU uses, instead of by a stopwatch; see ``CpuProfile``."""
+    from vita_demo.model.ops.cpu_profile import CpuProfile, use_cpu_profile
+
+    yield lambda **choices: use_cpu_profile(CpuProfile(**choices))
+    use_cpu_profile(None)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,10 @@
-"""Where `configs/` and `assets/` lie: beside the package in a checkout, inside it in an installed wheel."""
+"""Where shipped files lie, and where files may be kept between runs.
 
+`configs/` and `assets/` are beside the package in a checkout, inside it in an installed wheel.
+"""
+
+import os
+import tempfile
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -16,3 +21,13 @@ def resource(*parts: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"{'/'.join(parts)} is neither in {_PACKAGE} nor beside it; install vita-demo again")
+
+
+def cache_folders() -> list[Path]:
+    """Return where files may be kept between runs, the best folder first: VITA_DEMO_CACHE, or the user's cache."""
+    from platformdirs import user_cache_path
+
+    own = os.environ.get("VITA_DEMO_CACHE")
+    if own:
+        return [Path(own).expanduser()]
+    return [user_cache_path("vita-demo"), Path(tempfile.gettempdir()) / "vita-demo"]

@@ -1,5 +1,7 @@
 """Which precision "auto" is."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -28,9 +30,9 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_cpu_takes_what_is_quick_and_fits(
-    parameters: int, declared: str, faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    parameters: int, declared: str, faster: bool, expected: torch.dtype, use_profile: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(device, "bfloat16_is_faster", lambda: faster)
+    use_profile(decodes_bfloat16=faster)
     assert resolve_dtype("auto", declared, CPU, parameters) == expected
 
 

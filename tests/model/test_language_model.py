@@ -8,6 +8,7 @@ import torch
 from tests.model.test_encoders import randomize
 from vita_demo.checkpoint.config import TextConfig
 from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.loading.transformers_bridge import views
 
 CONFIG = TextConfig(
     vocab_size=97,
@@ -46,21 +47,7 @@ def test_logits_equal_those_of_transformers(model: LanguageModel) -> None:
     values = asdict(CONFIG)
     rope = {"rope_type": "default", "rope_theta": values.pop("rope_theta")}
     theirs = Qwen2ForCausalLM(Qwen2Config(**values, rope_parameters=rope)).eval()
-    state = theirs.state_dict()
-    ours = {
-        name if name.startswith("lm_head") else f"model.{name}": value for name, value in model.state_dict().items()
-    }
-    kv = CONFIG.num_key_value_heads * CONFIG.head_dim
-    for name, value in ours.items():
-        if "qkv_proj" in name:
-            parts = value.split([CONFIG.hidden_size, kv, kv])
-            state.update({name.replace("qkv", kind): part for kind, part in zip("qkv", parts, strict=True)})
-        elif "gate_up_proj" in name:
-            gate, up = value.chunk(2)
-            state.update({name.replace("gate_up", "gate"): gate, name.replace("gate_up", "up"): up})
-        else:
-            state[name] = value
-    theirs.load_state_dict(state)
+    theirs.load_state_dict(views(model))
     embeds = torch.randn(1, 300, CONFIG.hidden_size)
     expected = theirs(inputs_embeds=embeds).logits[:, -1]
     assert torch.allclose(model(embeds, model.allocate_cache(300)), expected, atol=1e-3)

@@ -1,13 +1,12 @@
 """Where the lines of a chat come from: a terminal with editing and completion, or plain standard input."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from vita_demo.console import Console
+from vita_demo.resources import cache_folders
 
 
 class LineReader(Protocol):
@@ -63,7 +62,7 @@ def make_reader(console: Console, commands: Mapping[str, str], path_commands: fr
 
 def _history_path() -> Path | None:
     """Return a file in the user's cache folder; None where nothing can be written."""
-    for folder in _cache_folders():
+    for folder in cache_folders():
         path = folder / "chat_history"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,13 +71,3 @@ def _history_path() -> Path | None:
             continue
         return path
     return None
-
-
-def _cache_folders() -> list[Path]:
-    """Return where files may be kept between runs, the best place first."""
-    from platformdirs import user_cache_path
-
-    own = os.environ.get("VITA_DEMO_CACHE")
-    return (
-        [Path(own).expanduser()] if own else [user_cache_path("vita-demo"), Path(tempfile.gettempdir()) / "vita-demo"]
-    )

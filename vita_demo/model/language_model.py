@@ -161,6 +161,29 @@ class DecoderLayer(nn.Module):
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
+def unpack_name(name: str, rows: int, config: TextConfig) -> list[tuple[str, int]]:
+    """List the matrices that checkpoints and transformers keep apart and one of our parameters stacks.
+
+    Args:
+        name: of a parameter, "layers.0.self_attn.qkv_proj.weight".
+        rows: of the parameter.
+        config: tells how many rows each part has.
+
+    Returns:
+        Name and rows of each part, from the top: "layers.0.self_attn.q_proj.weight" and so on; a parameter that stacks
+        nothing is its only part.
+    """
+    query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    packed = {
+        "qkv_proj": {"q_proj": query, "k_proj": key, "v_proj": key},
+        "gate_up_proj": {"gate_proj": config.intermediate_size, "up_proj": config.intermediate_size},
+    }
+    for ours, parts in packed.items():
+        if f".{ours}." in name:
+            return [(name.replace(ours, part), part_rows) for part, part_rows in parts.items()]
+    return [(name, rows)]
+
+
 class LanguageModel(nn.Module):
     """Embedding table, decoder layers, final norm and output head.
 

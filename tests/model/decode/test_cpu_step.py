@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from tests.model.test_encoders import randomize
 from tests.model.test_language_model import CONFIG
-from vita_demo.model.decode import gemv as products
 from vita_demo.model.decode.cpu_step import TokenStep
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gemv import STRIPES, bind_product
@@ -91,8 +90,8 @@ def test_the_decoder_takes_the_step_where_it_serves(
     [(2048, 128), (1376, 256), (3001, 112), (1024, 300), (384, 192), (1297, 192), (97, 48), (64, 8192)],
 )
 @torch.inference_mode()
-def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_small_stripes_are_faster", lambda _: True)
+def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int, use_profile) -> None:
+    use_profile(gemv_stripes_small=True)
     weight, x, bias = torch.randn(rows, columns), torch.randn(columns), torch.randn(rows)
     out = torch.full((rows,), float("nan"))
     bind_product(weight, x, out)()
@@ -111,20 +110,13 @@ def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int, m
 )
 @torch.inference_mode()
 def test_products_go_in_stripes_without_a_copy(
-    rows: int, small_are_faster: bool, stripes: int, monkeypatch: pytest.MonkeyPatch
+    rows: int, small_are_faster: bool, stripes: int, use_profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(products, "_small_stripes_are_faster", lambda _: small_are_faster)
+    use_profile(gemv_stripes_small=small_are_faster)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "baddbmm", lambda _addend, _x, weight, **_: seen.append(weight))
     weight = torch.randn(rows, 128)
     bind_product(weight, torch.randn(128), torch.empty(rows))()
     assert [len(found) for found in seen] == [stripes] * bool(stripes)
     assert all(found.data_ptr() == weight.data_ptr() for found in seen)
-
-
-def test_whether_small_stripes_are_faster_is_measured_once() -> None:
-    products._small_stripes_are_faster.cache_clear()
-    assert products._small_stripes_are_faster(2) in (True, False)
-    assert products._small_stripes_are_faster(2) in (True, False)
-    assert products._small_stripes_are_faster.cache_info().misses == 1

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.model.decode.test_cpu_step import make_model
 from tests.model.test_language_model import CONFIG
 from vita_demo.model.ops import bfloat16_linear as upcast
-from vita_demo.model.ops.bfloat16_linear import Linear, float32_is_faster, linear_in_float32
+from vita_demo.model.ops.bfloat16_linear import Linear, linear_in_float32
 
 
 @pytest.mark.parametrize("block", [64, 1000, 1 << 19], ids=["a row", "rows and a rest", "all at once"])
@@ -34,10 +34,10 @@ def test_blocks_make_no_difference(block: int, shape: tuple[int, ...], monkeypat
 )
 @torch.inference_mode()
 def test_float32_is_taken_where_it_is_faster(
-    dtype: torch.dtype, rows: int, faster: bool, taken: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, rows: int, faster: bool, taken: bool, use_profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    monkeypatch.setattr(upcast, "float32_is_faster", lambda: faster)
+    use_profile(gemm_widens_bfloat16=faster)
     monkeypatch.setattr(
         upcast, "linear_in_float32", lambda x, weight, bias: calls.append(x) or F.linear(x, weight, bias)
     )
@@ -47,30 +47,19 @@ def test_float32_is_taken_where_it_is_faster(
     assert bool(calls) == taken
 
 
-def test_training_goes_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upcast, "float32_is_faster", lambda: True)
+def test_training_goes_without_it(use_profile) -> None:
+    use_profile(gemm_widens_bfloat16=True)
     linear = Linear(48, 16).bfloat16()
     linear(torch.randn(8, 48).bfloat16()).sum().backward()
     assert linear.weight.grad is not None
 
 
 @torch.inference_mode()
-def test_a_prompt_gives_the_same_logits_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_gives_the_same_logits_either_way(use_profile) -> None:
     model = make_model(dtype=torch.bfloat16)
     prompt = torch.randn(1, 12, CONFIG.hidden_size).bfloat16()
     logits = []
     for faster in (False, True):
-        monkeypatch.setattr(upcast, "float32_is_faster", lambda faster=faster: faster)
+        use_profile(gemm_widens_bfloat16=faster)
         logits.append(model(prompt, model.allocate_cache(12)))
     assert float((logits[0] - logits[1]).abs().max()) < 0.03 * float(logits[0].abs().max())
-
-
-def test_the_processor_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([1.0, 2.0])
-    monkeypatch.setattr(upcast, "best_s", lambda _call: next(times))
-    float32_is_faster.cache_clear()
-    try:
-        assert float32_is_faster()
-        assert float32_is_faster()
-    finally:
-        float32_is_faster.cache_clear()

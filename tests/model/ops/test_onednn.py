@@ -1,29 +1,18 @@
 """The way around oneDNN: the same products, and the switch is left as it was found."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from tests.model.decode.test_cpu_step import make_model, walk
-from vita_demo.model.decode import gemv as products
 from vita_demo.model.decode.gemv import bind_product, fastest_way
-from vita_demo.model.ops import onednn
-from vita_demo.model.ops.onednn import bypass, bypass_is_faster
+from vita_demo.model.ops.onednn import bypass
 
 
 @pytest.fixture(params=[True, False], ids=["around", "through"])
-def around(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(products, "bypass_is_faster", lambda: request.param)
+def around(request: pytest.FixtureRequest, use_profile) -> bool:
+    use_profile(gemv_bypasses_onednn=request.param)
     return bool(request.param)
-
-
-@pytest.fixture
-def forgetful() -> Iterator[None]:
-    bypass_is_faster.cache_clear()
-    yield
-    bypass_is_faster.cache_clear()
 
 
 def enabled() -> bool:
@@ -84,22 +73,3 @@ def test_what_was_off_stays_off() -> None:
 def test_only_bfloat16_goes_around() -> None:
     with fastest_way(torch.float32):
         assert enabled()
-
-
-@pytest.mark.parametrize("faster", [True, False])
-def test_precisions_are_measured_against_each_other(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, times = [], iter([1.0, 2.0] if faster else [2.0, 1.0])
-    monkeypatch.setattr(products, "best_s", lambda product: seen.append(product()) or next(times))
-    assert products.bfloat16_is_faster.__wrapped__() is faster
-    assert len(seen) == 2
-
-
-@pytest.mark.parametrize(("through_s", "around_s", "faster"), [(2.0, 1.0, True), (1.0, 2.0, False)])
-@pytest.mark.usefixtures("forgetful")
-def test_the_processor_is_measured_once(
-    through_s: float, around_s: float, faster: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times = iter([through_s, around_s])
-    monkeypatch.setattr(onednn, "best_s", lambda _call: next(times))
-    assert bypass_is_faster() is faster
-    assert bypass_is_faster() is faster

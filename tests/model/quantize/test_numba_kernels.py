@@ -1,7 +1,6 @@
 """The CPU's own products with quantized weights, and when they are taken."""
 
 import logging
-from types import ModuleType
 
 import pytest
 import torch
@@ -9,24 +8,21 @@ import torch.nn.functional as F
 
 from tests.model.decode.test_cpu_step import make_model, walk
 from tests.model.quantize.test_linear import WIDE, make_layer
-from vita_demo.model.quantize import int4 as quantized_int4
-from vita_demo.model.quantize import int8 as quantized_int8
-from vita_demo.model.quantize import kernels
+from vita_demo.model.ops.cpu_profile import cpu_profile
+from vita_demo.model.quantize import int4, int8, kernels, numba_kernels
 from vita_demo.model.quantize import linear as quantized_linear
-from vita_demo.model.quantize import numba_kernels as quantized_numba
-from vita_demo.model.quantize.kernels import numba_kernels
 from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU
 from vita_demo.model.quantize.replace import FORMATS, quantize_in_place
 
+FORMATS_TIMED = {"int8": int8, "int4": int4}
 SHAPES = [(16, 64), (48, 192), (112, 896), (32, 4672), (1, 256)]
 
 
 @pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the own products however small the matrix and however fast torch."""
+def always(use_profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take Numba's kernels however small the matrix and however fast torch."""
     monkeypatch.setattr(quantized_linear, "_LARGE", 0)
-    for module in (quantized_int8, quantized_int4):
-        monkeypatch.setattr(module, "faster_kernels", lambda: quantized_numba)
+    use_profile(int8_by_numba=True, int4_by_numba=True)
 
 
 @pytest.mark.usefixtures("always")
@@ -74,33 +70,52 @@ def test_every_step_gives_the_modules_logits(quantize: str) -> None:
         assert float((one - other).norm()) < 0.01 * float(other.norm())
 
 
-@pytest.mark.parametrize(("large", "module"), [(1, quantized_int8), (1, quantized_int4), (1 << 30, None)])
+@pytest.mark.parametrize("quantize", FORMATS)
 @torch.inference_mode()
-def test_only_large_matrices_are_worth_a_product_of_their_own(
-    large: int, module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+def test_only_large_matrices_are_worth_a_kernel(quantize: str, use_profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_profile()
+    layer = make_layer(quantize, torch.randn(48, 192))
+    layer.settle()
+    layer.product(torch.randn(1, 192))
+    assert not cpu_profile().choices
+    monkeypatch.setattr(quantized_linear, "_LARGE", 48 * 192)
+    monkeypatch.setattr(FORMATS_TIMED[quantize], "best_in_turn_s", lambda _first, _second: (0.1, 0.2))
+    make_layer(quantize, torch.randn(48, 192)).settle()
+    assert cpu_profile().choices == {f"{quantize}_by_numba": True}
+
+
+@pytest.mark.parametrize("quantize", FORMATS)
+@pytest.mark.parametrize("faster", [True, False])
+@torch.inference_mode()
+def test_the_faster_product_is_taken(quantize: str, faster: bool, use_profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_profile(**{f"{quantize}_by_numba": faster})
+    monkeypatch.setattr(quantized_linear, "_LARGE", 0)
+    layer = make_layer(quantize, torch.randn(48, 192))
+    layer.settle()
+    calls, multiply = [], kernels.numba_product(quantize)
+    spy = lambda *operands: calls.append(1) or multiply(*operands)  # noqa: E731
+    monkeypatch.setattr(FORMATS_TIMED[quantize], "numba_product", lambda _: spy)
+    layer.product(torch.randn(1, 192))
+    assert bool(calls) == faster
+
+
+@pytest.mark.parametrize("quantize", FORMATS)
+def test_without_a_working_numba_torch_multiplies(
+    quantize: str, use_profile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = []
-    monkeypatch.setattr(quantized_linear, "_LARGE", large)
-    for other in (quantized_int8, quantized_int4):
-        monkeypatch.setattr(other, "faster_kernels", lambda other=other: asked.append(other))
-    for quantize in FORMATS:
-        layer = make_layer(quantize, torch.randn(48, 192))
-        layer.settle()
-        layer.product(torch.randn(1, 192))
-    assert module in asked if module else not asked
-
-
-def test_the_faster_product_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.3, 0.2, 0.1, 0.2, 0.3, 0.2, 0.2, 0.1, 0.2, 0.3, 0.2, 0.3])
-    monkeypatch.setattr(kernels, "best_s", lambda _: next(times))
-    assert numba_kernels(lambda _: None, lambda: None) is quantized_numba
-    assert numba_kernels(lambda _: None, lambda: None) is None
-
-
-def test_without_a_working_numba_torch_multiplies(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(_: ModuleType) -> None:
+    def broken(_: str) -> None:
         raise ValueError("No threading layer could be loaded.")
 
+    use_profile(int8_by_numba=True, int4_by_numba=True)
+    monkeypatch.setattr(quantized_linear, "_LARGE", 0)
+    monkeypatch.setattr(numba_kernels, "compiled_product", broken)
+    kernels.numba_product.cache_clear()
+    weight, x = torch.randn(48, 192), torch.randn(1, 192)
+    layer = make_layer(quantize, weight)
+    wide = layer.widen(slice(None), torch.float32)
     with caplog.at_level(logging.INFO):
-        assert numba_kernels(broken, lambda: None) is None
+        layer.settle()
+        found = layer.product(x)
+    kernels.numba_product.cache_clear()
     assert "as Numba cannot (No threading layer" in caplog.text
+    assert torch.allclose(found.float(), F.linear(x, wide), atol=0.3)

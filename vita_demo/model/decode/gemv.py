@@ -7,11 +7,12 @@ torch's own loop is the fastest way, see ``onednn``; the products are to be call
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from vita_demo.model.ops.cpu_profile import choose
 from vita_demo.model.ops.onednn import bypass, bypass_is_faster
 from vita_demo.model.ops.timing import best_s
 from vita_demo.model.quantize.linear import QuantizedLinear
@@ -87,14 +88,17 @@ def _count_stripes(rows: int, columns: int) -> int:
     return threads if fits and threads > 1 and _small_stripes_are_faster(threads) else 0
 
 
-@cache
 def _small_stripes_are_faster(stripes: int) -> bool:
-    """Measure once, in some milliseconds, with matrices that are no longer in a core's own cache."""
+    return choose("gemv_stripes_small", lambda: _time_small_stripes(stripes))
+
+
+def _time_small_stripes(stripes: int) -> tuple[float, float]:
+    """Return the seconds of small GEMVs in stripes and whole, over more weights than a core's own cache holds."""
     weights, x, out = torch.ones(12, 512, 128), torch.ones(128), torch.empty(512)
     whole = [partial(torch.addmv, out, weight, x, beta=0, out=out) for weight in weights]
     striped = [_bind_stripes(weight, x, out, out, 0, stripes) for weight in weights]
-    times = [best_s(lambda: [product() for product in products]) for products in (whole, striped)]  # noqa: B023
-    return times[1] < times[0]
+    whole_s = best_s(lambda: [product() for product in whole])
+    return best_s(lambda: [product() for product in striped]), whole_s
 
 
 def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> None:
@@ -105,16 +109,20 @@ def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> No
         torch.add(addend, row, alpha=alpha, out=out)
 
 
-@cache
 def bfloat16_is_faster() -> bool:
-    """Measure once, in some milliseconds, whether this processor multiplies bfloat16 with one vector faster."""
+    """Tell whether a GEMV is faster in bfloat16 than in float32 here, and so decoding; see ``CpuProfile``."""
+    return choose("decodes_bfloat16", _time_precisions)
+
+
+def _time_precisions() -> tuple[float, float]:
+    """Return the seconds of a GEMV in bfloat16 and in float32; takes some milliseconds."""
     times = []
     for dtype in (torch.bfloat16, torch.float32):
         x, out = torch.ones(2048, dtype=dtype), torch.empty(4096, dtype=dtype)
         product = bind_product(torch.ones(4096, 2048, dtype=dtype), x, out)
         with fastest_way(dtype):
             times.append(best_s(product))
-    return times[0] < times[1]
+    return times[0], times[1]
 
 
 def fastest_way(dtype: torch.dtype) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vita_demo.checkpoint.config import VitaConfig, read_json
 from vita_demo.errors import CheckpointError
 from vita_demo.model.loading.safetensors_file import StoredTensor, read_header
-from vita_demo.model.loading.upstream_names import sources
+from vita_demo.model.loading.upstream_names import upstream_slices
 from vita_demo.model.quantize.linear import QuantizedLinear, row_blocks
 from vita_demo.model.quantize.replace import replace_linears
 from vita_demo.model.vita import VitaModel
@@ -156,7 +156,7 @@ class Checkpoint:
         problems, used = [], set()
         for name, target in _targets(model).items():
             row = 0
-            for upstream, rows in sources(name, target, model.config.text):
+            for upstream, rows in upstream_slices(name, target, model.config.text):
                 stored = self.tensors.get(upstream)
                 used.add(upstream)
                 expected = (rows, *target.shape[1:]) if target.dim() else ()
@@ -299,7 +299,7 @@ def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BY
     size = 0
     for name, target in _targets(model).items():
         row = 0
-        for upstream, rows in sources(name, target, model.config.text):
+        for upstream, rows in upstream_slices(name, target, model.config.text):
             tensor = (target[row : row + rows] if target.dim() else target).detach().cpu().clone()
             row += rows
             if size + tensor.nbytes > shard_bytes and shards[-1]:

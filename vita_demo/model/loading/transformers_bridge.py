@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.language_model import LanguageModel, unpack_name
 
 
 def to_transformers(model: LanguageModel) -> Any:
@@ -44,18 +44,11 @@ def to_transformers(model: LanguageModel) -> Any:
 
 
 def views(model: LanguageModel) -> dict[str, Tensor]:
-    """Return the model's tensors under transformers' names, merged matrices as views of their parts."""
-    config = model.config
-    heights = [config.hidden_size, *[config.num_key_value_heads * config.head_dim] * 2]
+    """Return the model's tensors under transformers' names; the parts of a stacked matrix are views of its rows."""
     found: dict[str, Tensor] = {}
-    for ours, tensor in model.named_parameters(remove_duplicate=False):
-        name = ours if ours.startswith("lm_head") else f"model.{ours}"
-        if "qkv_proj" in name:
-            parts = zip("qkv", torch.split(tensor.data, heights), strict=True)
-            found |= {name.replace("qkv_proj", f"{kind}_proj"): part for kind, part in parts}
-        elif "gate_up_proj" in name:
-            parts = zip(("gate", "up"), tensor.data.chunk(2), strict=True)
-            found |= {name.replace("gate_up_proj", f"{kind}_proj"): part for kind, part in parts}
-        else:
-            found[name] = tensor.data
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        parts = unpack_name(name, len(tensor), model.config)
+        tensors = torch.split(tensor.data, [rows for _, rows in parts])
+        for (part, _), view in zip(parts, tensors, strict=True):
+            found[part if part.startswith("lm_head") else f"model.{part}"] = view
     return found

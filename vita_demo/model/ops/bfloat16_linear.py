@@ -4,12 +4,11 @@ They multiply bfloat16 several times slower than float32, unless it is one row t
 weights are widened a block at a time, which stays in the processor's cache.
 """
 
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vita_demo.model.ops.cpu_profile import choose
 from vita_demo.model.ops.timing import best_s
 
 # Values of a widened block: 2 MiB.
@@ -43,8 +42,12 @@ def linear_in_float32(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out.to(x.dtype).view(*x.shape[:-1], -1)  # [..., N]
 
 
-@cache
 def float32_is_faster() -> bool:
-    """Measure once, in a few milliseconds, which of both this processor multiplies faster."""
+    """Tell whether many rows of bfloat16 are multiplied faster in float32 here; see ``CpuProfile``."""
+    return choose("gemm_widens_bfloat16", _time_float32)
+
+
+def _time_float32() -> tuple[float, float]:
+    """Return the seconds of a small GEMM in float32 and in bfloat16; takes a few milliseconds."""
     x, weight = torch.ones(64, 512, dtype=torch.bfloat16), torch.ones(512, 512, dtype=torch.bfloat16)
-    return best_s(lambda: linear_in_float32(x, weight, None)) < best_s(lambda: F.linear(x, weight))
+    return best_s(lambda: linear_in_float32(x, weight, None)), best_s(lambda: F.linear(x, weight))

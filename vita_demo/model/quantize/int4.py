@@ -5,14 +5,13 @@ bits.  On the CPU torch's product wants an order of its own, which depends on th
 scales of one row side by side.
 """
 
-from functools import cache
-from types import ModuleType
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vita_demo.model.quantize.kernels import FEW_ROWS, numba_kernels, quantized_kernels
+from vita_demo.model.ops.timing import best_in_turn_s
+from vita_demo.model.quantize.kernels import FEW_ROWS, NumbaProduct, numba_is_faster, numba_product, quantized_kernels
 from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU, QuantizedLinear
 
 _MIDDLE, _LARGEST = 8, 15
@@ -61,7 +60,7 @@ class Int4Linear(QuantizedLinear):
         """Lay the integers or the scales out as the faster product on the CPU wants them."""
         if self.packed.device.type != "cpu":
             return
-        if self.large and faster_kernels() is not None:
+        if self.large and numba_is_faster("int4", _time_products):
             self.scales = nn.Parameter(self.scales.permute(2, 1, 0).contiguous(), requires_grad=False)
             self._by_rows = True
         else:
@@ -92,13 +91,10 @@ class Int4Linear(QuantizedLinear):
         return product
 
     def _multiply_on_cpu(self, x: Tensor) -> Tensor | None:
-        own = faster_kernels() if self._by_rows else None
-        if own is None:
+        multiply = numba_product("int4") if self._by_rows else None
+        if multiply is None:
             return multiply_with_torch(x, self.packed, self.scales)
-        if len(x) >= FEW_ROWS_ON_CPU:
-            return None
-        product: Tensor = own.multiply_int4(x, self.packed, self.scales)
-        return product
+        return None if len(x) >= FEW_ROWS_ON_CPU else multiply(x, self.packed, self.scales)
 
 
 def pack_for_torch(packed: Tensor) -> None:
@@ -115,12 +111,9 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
     return product
 
 
-@cache
-def faster_kernels() -> ModuleType | None:
-    """Measure once, on more than its caches hold, whether this package's product is faster than torch's here."""
+def _time_products(multiply: NumbaProduct) -> tuple[float, float]:
+    """Return the seconds of Numba's product and of torch's, over more weights than the caches hold."""
     x, packed = torch.ones(1, 1024), torch.ones(16384, 512, dtype=torch.uint8)
     scales = torch.ones(8, 16384, 2, dtype=torch.bfloat16)
     by_rows = scales.permute(2, 1, 0).contiguous()
-    return numba_kernels(
-        lambda own: own.multiply_int4(x, packed, by_rows), lambda: multiply_with_torch(x, packed, scales)
-    )
+    return best_in_turn_s(lambda: multiply(x, packed, by_rows), lambda: multiply_with_torch(x, packed, scales))

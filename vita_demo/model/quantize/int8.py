@@ -1,13 +1,12 @@
 """Weights in 8 bits: value = q · scale with -127 ≤ q ≤ 127 and one scale for each row."""
 
-from functools import cache
-from types import ModuleType
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from vita_demo.model.quantize.kernels import FEW_ROWS, numba_kernels, quantized_kernels
+from vita_demo.model.ops.timing import best_in_turn_s
+from vita_demo.model.quantize.kernels import FEW_ROWS, NumbaProduct, numba_is_faster, numba_product, quantized_kernels
 from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU, QuantizedLinear
 
 _LARGEST = 127
@@ -25,6 +24,8 @@ class Int8Linear(QuantizedLinear):
     rows_multiple: ClassVar[int] = 1
     # torch's product reads past the end of rows of other lengths.
     columns_multiple: ClassVar[int] = 32
+    # Whether Numba's kernel multiplies a few rows on the CPU, else torch's.
+    _by_numba = False
 
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
         packed = torch.empty(self.out_features, self.in_features, dtype=torch.int8, device=device)
@@ -39,9 +40,8 @@ class Int8Linear(QuantizedLinear):
         self.packed[rows] = (values / scales.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
 
     def settle(self) -> None:
-        """Choose the CPU's product now: compiling it would make the first answer wait."""
-        if self.packed.device.type == "cpu" and self.large:
-            faster_kernels()
+        """Choose the CPU's kernel now: compiling it would make the first answer wait."""
+        self._by_numba = self.packed.device.type == "cpu" and self.large and numba_is_faster("int8", _time_products)
 
     def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows [R, K] as numbers."""
@@ -58,11 +58,8 @@ class Int8Linear(QuantizedLinear):
         return product
 
     def _multiply_on_cpu(self, x: Tensor) -> Tensor:
-        own = faster_kernels() if self.large else None
-        if own is None:
-            return multiply_with_torch(x, self.packed, self.scales)
-        product: Tensor = own.multiply_int8(x, self.packed, self.scales)
-        return product
+        multiply = numba_product("int8") if self._by_numba else None
+        return (multiply or multiply_with_torch)(x, self.packed, self.scales)
 
 
 def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
@@ -70,8 +67,7 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
     return torch._weight_int8pack_mm(x.bfloat16().contiguous(), packed, scales)  # noqa: SLF001
 
 
-@cache
-def faster_kernels() -> ModuleType | None:
-    """Measure once, on more than its caches hold, whether this package's product is faster than torch's here."""
+def _time_products(multiply: NumbaProduct) -> tuple[float, float]:
+    """Return the seconds of Numba's product and of torch's, over more weights than the caches hold."""
     operands = torch.ones(1, 1024), torch.ones(16384, 1024, dtype=torch.int8), torch.ones(16384, dtype=torch.bfloat16)
-    return numba_kernels(lambda own: own.multiply_int8(*operands), lambda: multiply_with_torch(*operands))
+    return best_in_turn_s(lambda: multiply(*operands), lambda: multiply_with_torch(*operands))

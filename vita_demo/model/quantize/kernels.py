@@ -6,8 +6,12 @@ from functools import cache
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
-from vita_demo.model.ops.timing import best_s
+from vita_demo.model.ops.cpu_profile import choose, cpu_profile
+
+NumbaProduct = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Multiplies a few rows [M, K] with a layer's ``packed`` and ``scales`` on the CPU to float32 [M, N]."""
 
 logger = logging.getLogger("vita_demo.model.quantize.kernels")
 
@@ -42,21 +46,32 @@ def step_kernels(device: torch.device, head_dim: int) -> ModuleType | None:
     return step_triton if runs and head_dim >= 16 and head_dim & (head_dim - 1) == 0 else None
 
 
-def numba_kernels(own: Callable[[ModuleType], object], torchs: Callable[[], object]) -> ModuleType | None:
-    """Import the CPU's kernels for quantized weights, if they are faster than torch's; else return None.
+@cache
+def numba_product(quantize: str) -> NumbaProduct | None:
+    """Compile the CPU's kernel for "int8" or "int4" weights now; None, with a log record, where Numba cannot.
 
-    Args:
-        own: takes the module and multiplies with it.
-        torchs: multiplies the same with torch.
+    Compiling takes seconds once, and loading from Numba's cache a fraction of one later: the first answer must not wait
+    for either.
     """
     try:
-        from vita_demo.model.quantize import numba_kernels as quantized_numba
+        from vita_demo.model.quantize import numba_kernels
 
-        own(quantized_numba)
+        return numba_kernels.compiled_product(quantize)
     except Exception as error:  # noqa: BLE001 - whatever a compiler lacks, torch has a product too
         logger.info("torch multiplies quantized weights, as Numba cannot (%s)", error)
         return None
-    # In turn, so that what else the machine does meets both.
-    times = [(best_s(lambda: own(quantized_numba)), best_s(torchs)) for _ in range(3)]
-    own_s, torchs_s = map(min, zip(*times, strict=True))
-    return quantized_numba if own_s < torchs_s else None
+
+
+def numba_is_faster(quantize: str, time_products: Callable[[NumbaProduct], tuple[float, float]]) -> bool:
+    """Tell whether Numba's kernel for a format is there and beats torch's product here; see ``CpuProfile``.
+
+    Args:
+        quantize: "int8" or "int4".
+        time_products: takes Numba's product; returns its seconds and those of torch's.
+    """
+    choice = f"{quantize}_by_numba"
+    # Where torch is known to be faster, nothing is compiled.
+    if cpu_profile().choices.get(choice) is False:
+        return False
+    product = numba_product(quantize)
+    return product is not None and choose(choice, lambda: time_products(product))

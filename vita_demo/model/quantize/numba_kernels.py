@@ -5,6 +5,7 @@ converted and multiplied in float32.  4 bits become 16-bit integers, of which pr
 x is rounded to 14 bits, each group by itself, which errs several times less than bfloat16, also with outliers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -37,6 +38,15 @@ def multiply_int4(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
         float32 [M, N].
     """
     return _multiply(_int4, x, packed, scales)
+
+
+def compiled_product(quantize: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the product of a format, "int8" or "int4", whose kernel has been compiled by multiplying once."""
+    if quantize == "int8":
+        multiply_int8(torch.ones(1, 32), torch.ones(1, 32, dtype=torch.int8), torch.ones(1, dtype=torch.bfloat16))
+        return multiply_int8
+    multiply_int4(torch.ones(1, 64), torch.ones(1, 32, dtype=torch.uint8), torch.ones(2, 1, 2, dtype=torch.bfloat16))
+    return multiply_int4
 
 
 def _multiply(kernel: Any, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
