@@ -46,11 +46,11 @@ def test_without_weight_files_the_settings_are_counted(released: VitaConfig) -> 
     ],
 )
 def test_too_little_memory_has_a_fix(
-    monkeypatch: pytest.MonkeyPatch, released: VitaConfig, free_bytes: float, level: str, fix: str | None
+    monkeypatch: pytest.MonkeyPatch, use_profile, released: VitaConfig, free_bytes: float, level: str, fix: str | None
 ) -> None:
     # A machine with much memory that is no faster in 16 bits takes float32, even when other programs hold most of it.
     monkeypatch.setattr("vita_demo.engine.device.physical_memory_bytes", lambda: 100_000_000_000)
-    monkeypatch.setattr("vita_demo.engine.device.bfloat16_is_faster", lambda: False)
+    use_profile(decodes_bfloat16=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     finding = check_fit(MemoryTable.of(PARAMETERS, released, (device(free_bytes),)), "bfloat16")
     assert (finding.level, finding.fix) == (level, fix)
