@@ -128,7 +128,7 @@ def test_regenerate_reuses_all_but_the_last_position(chat: Conversation) -> None
 
 
 def test_the_cache_grows_by_copying(embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vita_demo.conversation._CAPACITY_STEP", 8)
+    monkeypatch.setattr("vita_demo.engine.vita._CAPACITY_STEP", 8)
     grown: list[tuple[int, int]] = []
     grow = type(embedded_pipeline.model.language_model).grow_cache
 
@@ -180,9 +180,7 @@ def test_a_closed_stream_keeps_what_was_delivered(chat: Conversation, embedded_p
     events.close()
     assert chat.turns[0].answer.token_ids == tuple(delivered)
     assert chat.turns[0].answer.finish_reason == "cancelled"
-    events = chat.ask(Request(question="unheard"), OPTIONS)
-    next(events)
-    events.close()
+    chat.ask(Request(question="unheard"), OPTIONS).close()
     assert len(chat.turns) == 1
     ask(chat, "And now?")
     assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])

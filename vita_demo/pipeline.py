@@ -41,7 +41,7 @@ class Pipeline:
     Attributes:
         model: the weights.
         settings: the checkpoint's small files.
-        source: what was loaded, with the device and the dtype that "auto" became.
+        source: what was loaded, with the device, the dtype and the threads that were chosen for it.
         load_s: seconds that loading took.
         compile_s: seconds that compiling took beforehand; 0 where it was not asked for.
     """
@@ -121,7 +121,8 @@ class Pipeline:
             model.prepare_steps()
             synchronizer(device)()
         compile_s = time.perf_counter() - loaded if compiled else 0.0
-        used = replace(source, device=str(device), dtype=str(dtype).removeprefix("torch."))
+        dtype_name, threads = str(dtype).removeprefix("torch."), torch.get_num_threads()
+        used = replace(source, device=str(device), dtype=dtype_name, threads=threads)
         settings = replace(settings, config=model.config)
         return cls(model, settings, used, load_s=loaded - start, compile_s=compile_s)
 

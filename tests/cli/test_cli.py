@@ -57,6 +57,8 @@ def test_json_has_the_documented_keys(vita: Vita) -> None:
     assert metrics["ttft_s"] > metrics["ttft_model_s"] > metrics["stages"]["prefill"] > 0
     assert metrics["bandwidth_fraction"] > 0
     assert answer["model"]["engine"] == "native"
+    other = vita("--question", "hi", "--max_new_tokens", 2, "--engine", "transformers", "--json").json
+    assert other["model"]["engine"] == "transformers"
 
 
 def test_kebab_case_and_environment_are_understood(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,13 +166,20 @@ def test_running_out_of_memory_says_what_to_lower(vita: Vita, monkeypatch: pytes
     assert run.code == 1
 
 
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vita_demo.cli import main
-    from vita_demo.errors import InputError
-
-    monkeypatch.setattr("sys.argv", ["vita-demo", "--debug"])
-    with pytest.raises(InputError):
-        main()
+def test_debug_shows_the_traceback_however_it_is_asked_for(
+    vita: Vita, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = vita("--debug")
+    assert "Traceback" in run.err
+    assert run.err.splitlines()[-1].startswith("error: there is nothing to answer")
+    assert run.code == 2
+    assert "Traceback" not in vita().err
+    monkeypatch.setenv("VITA_DEMO_DEBUG", "1")
+    assert "Traceback" in vita().err
+    monkeypatch.delenv("VITA_DEMO_DEBUG")
+    preset = tmp_path / "mine.toml"
+    preset.write_text("debug = true\n")
+    assert "Traceback" in vita("--config", preset).err
 
 
 def test_an_interrupt_exits_130(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from vita_demo.conversation import Conversation
 from vita_demo.engine.generation import Generation
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
+from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import Drafts, RunStats
 from vita_demo.model.decode.decoder import Decoder
@@ -118,12 +119,12 @@ def test_random_weights_give_the_tokens_of_the_plain_loop(model: LanguageModel, 
 def test_the_embedded_model_answers_the_same_in_fewer_passes(request_, embedded_pipeline) -> None:
     plain = embedded_pipeline.generate(request_, GenerationOptions(**LONG, top_logprobs=0))
     events = list(embedded_pipeline.stream(request_, GenerationOptions(**LONG, top_logprobs=0, speculate=6)))
-    answer = events[-1]
+    answer = events[-1].answer
     assert answer.token_ids == plain.token_ids
     assert answer.text == plain.text
     drafts = answer.stats.drafts
     assert 0 < drafts.accepted <= drafts.proposed
-    times = [event.time_s for event in events[:-2]]
+    times = [event.time_s for event in events[:-1]]
     assert len(set(times)) == len(times) - drafts.accepted
     assert plain.stats.drafts is None
 
@@ -161,11 +162,11 @@ def test_turns_go_on_as_if_nothing_had_been_guessed(embedded_pipeline) -> None:
     ask(chat, "And now?", options)
     assert sum(turn.answer.stats.drafts.accepted for turn in chat.turns) > 0
     events = chat.ask(SPOKEN, options)
-    take(events, 42)
+    take(events, 41)
     events.close()
     assert len(chat.turns[-1].answer.token_ids) == 41
     ask(chat, PICTURE, options)
-    *_, again = chat.regenerate(options)
+    again = answer_of(chat.regenerate(options))
     assert again.token_ids == chat.turns[-1].answer.token_ids
     assert_as_from_scratch(chat, embedded_pipeline, system_prompts()["image"])
 
@@ -173,9 +174,9 @@ def test_turns_go_on_as_if_nothing_had_been_guessed(embedded_pipeline) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"engine": "transformers"}, "speculate 4 is in the native engine only; leave out it or engine tra"),
-        ({"num_beams": 2}, "native engine only; leave out it or num_beams"),
-        ({"no_repeat_ngram_size": 2}, "native engine only; leave out it or no_repeat_ngram_size"),
+        ({"engine": "transformers"}, "speculate 4 works in the native engine only; leave it or engine tra"),
+        ({"num_beams": 2}, "native engine only; leave it or num_beams"),
+        ({"no_repeat_ngram_size": 2}, "native engine only; leave it or no_repeat_ngram_size"),
         ({"speculate": -1}, r"speculate -1 must be 0 \(off\) or more"),
         ({"prompt_lookup_num_tokens": 3, "speculate": 0}, "give speculate instead"),
     ],
@@ -196,7 +197,7 @@ def test_the_command_line_counts_drafts_where_they_were_asked_for(vita: Vita, tm
     preset.write_text("speculate = 3\njson = true\n")
     assert "drafts" in vita("--config", preset, *SCENE).json["metrics"]
     run = vita(*SCENE, "--speculate", 4, "--engine", "transformers")
-    assert run.error == "speculate 4 is in the native engine only; leave out it or engine transformers"
+    assert run.error == "speculate 4 works in the native engine only; leave it or engine transformers"
     assert run.code == 2
 
 
@@ -230,7 +231,7 @@ def test_bandwidth_counts_passes_not_tokens(embedded_pipeline, monkeypatch: pyte
     monkeypatch.setattr("vita_demo.commands.report.copy_bandwidth_bytes_per_s", lambda _device: 1e9)
     answer = embedded_pipeline.generate(PICTURE, GenerationOptions(max_new_tokens=2))
     fractions = [
-        report(replace(answer, stats=each), embedded_pipeline)["metrics"]["bandwidth_fraction"]
+        report(replace(answer, stats=each), embedded_pipeline, GenerationOptions())["metrics"]["bandwidth_fraction"]
         for each in (stats, replace(stats, drafts=None))
     ]
     assert fractions[1] == pytest.approx(4 * fractions[0])

@@ -26,11 +26,10 @@ def chat(console: "Console", **flags: Any) -> None:
     """
     if flags["load"] is not None and flags["system"] is not None:
         raise ConfigError(f"--load {flags['load']} brings its own system prompt; leave --system out")
-    source = make_source(flags, console)
-
     from vita_demo.commands.chat.chat import run_chat
     from vita_demo.commands.chat.saved_chat import SavedChat, read_chat
 
+    source = make_source(flags, console)
     saved = SavedChat(flags["system"]) if flags["load"] is None else read_chat(flags["load"])
     settings = source.read()
     run_chat(source, settings, saved, make_options(flags, settings), console, debug=flags["debug"])

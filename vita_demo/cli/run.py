@@ -19,7 +19,6 @@ from vita_demo.cli.presets import read_preset
 from vita_demo.errors import InputError
 
 if TYPE_CHECKING:
-    from vita_demo.commands.run.demo import Output
     from vita_demo.console import Console
 
 
@@ -52,24 +51,20 @@ def run(console: "Console", **flags: Any) -> None:
       replay     repeat a saved run
       callbacks  list the callbacks
     """  # noqa: D301 - click wants the character
+    from vita_demo.callbacks.registry import DEFAULT
+    from vita_demo.commands.run.demo import Demo, Output
+
     request = make_request(flags)
-    output = _make_output(flags)
+    callbacks = flags["callback"] or (DEFAULT if flags["enable_callbacks"] else ())
+    output = Output(_form(flags), flags["show_state"], callbacks, flags["save_run"])
     source = make_source(flags, console)
     settings = source.read()
     options = make_options(flags, settings)
-
-    from vita_demo.commands.run.demo import Demo
-
     Demo(source, settings, output, console).run(request, options)
 
 
-def _make_output(flags: dict[str, Any]) -> "Output":
-    from vita_demo.callbacks.registry import DEFAULT
-    from vita_demo.commands.run.demo import Output
-
+def _form(flags: dict[str, Any]) -> str:
     asked = [form for form in ("jsonl", "json", "markdown") if flags[f"as_{form}"]]
     if len(asked) > 1:
         raise InputError(f"--{asked[0]} and --{asked[1]} were both given; choose one form of the answer")
-    form = asked[0] if asked else "live" if flags["streaming"] else "text"
-    callbacks = flags["callback"] or (DEFAULT if flags["enable_callbacks"] else ())
-    return Output(form, flags["show_state"], callbacks, flags["save_run"])
+    return asked[0] if asked else "live" if flags["streaming"] else "text"

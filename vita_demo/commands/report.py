@@ -9,6 +9,7 @@ from vita_demo.answer import Answer
 from vita_demo.engine.device import copy_bandwidth_bytes_per_s
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import SCHEMA_VERSION
+from vita_demo.model.ops.cpu_profile import cpu_profile
 from vita_demo.model.quantize.replace import count_values
 from vita_demo.pipeline import Pipeline
 
@@ -69,4 +70,5 @@ def describe_host(pipeline: Pipeline) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "vita_demo": vita_demo.__version__,
+        "cpu_profile": cpu_profile().to_dict(),
     }

@@ -14,6 +14,7 @@ from tests.conftest import ASSETS, ROOT, Run
 from vita_demo.commands.chat.saved_chat import read_chat
 from vita_demo.console.line_reader import PlainReader
 from vita_demo.conversation import Conversation
+from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.pipeline import Pipeline
 
@@ -50,7 +51,7 @@ def test_answers_go_to_stdout_and_all_else_to_stderr(talk: Talk, embedded_pipeli
     assert "› And now?" in run.err
     first, second = (turn.answer.stats.prompt_positions for turn in conversation.turns)
     reused = conversation.turns[1].answer.prompt.cached_tokens
-    assert f"positions: {second:,} computed, {reused:,} reused" in run.err
+    assert f"positions: {second:,} computed, {reused:,} cached" in run.err
     assert re.search(rf"1 +hi +0 +{first} .* s +[\d,.]+ +length", run.err)
     assert re.search(rf"2 +And now\? +{reused} +{second} .* s +[\d,.]+ +length", run.err)
 
@@ -83,10 +84,10 @@ def test_a_saved_chat_goes_on_exactly(talk: Talk, tmp_path: Path) -> None:
     whole, *others = [json.loads(files[index].read_text()) for index in (0, 2, 3)]
     assert len(whole["turns"]) == 3
     assert others == [whole, whole]
-    assert list(whole["turns"][0]) == [
-        "question", "image_paths", "video_path", "audio_path", "fps", "max_frames", "start_s", "end_s", "text",
-        "token_ids", "finish_reason", "state",
-    ]  # fmt: skip
+    assert set(whole["turns"][0]) == {
+        "question", "image_paths", "video_path", "audio_path", "fps", "max_frames", "start_s", "end_s", "frame_cat",
+        "text", "token_ids", "finish_reason", "state",
+    }  # fmt: skip
 
 
 def test_undo_and_regen_and_system(talk: Talk, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     assert [len(turn.answer.token_ids) for turn in turns] == [8, 8, 4, 8, 8, 8]
     again = Conversation(embedded_pipeline)
     again.restart(None, turns[:5])
-    *_, last = again.ask(turns[5].request, GenerationOptions(max_new_tokens=8, min_new_tokens=8))
+    last = answer_of(again.ask(turns[5].request, GenerationOptions(max_new_tokens=8, min_new_tokens=8)))
     assert last.token_ids == turns[5].answer.token_ids
     history = Path(os.environ["VITA_DEMO_CACHE"]) / "chat_history"
     assert "+The last?" in history.read_text(encoding="utf-8")

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import ASSETS, ROOT, Run
+from vita_demo.commands.run.replay import replay
+from vita_demo.model.ops.cpu_profile import cpu_profile
+from vita_demo.pipeline import Pipeline
 
 Vita = Callable[..., Run]
 ASK = ("--question", "Describe this image.", "--image_path", ASSETS / "scene.png", "--max_new_tokens", 12)
@@ -52,6 +56,9 @@ def test_a_saved_run_replays_to_the_same_tokens(vita: Vita, tmp_path: Path, flag
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert saved["report"]["token_ids"] == first["token_ids"]
     assert saved["options"]["max_new_tokens"] == 12
+    assert {name: saved["model"][name] for name in ("device", "dtype", "threads")} == {
+        "device": "cpu", "dtype": "float32", "threads": torch.get_num_threads(),
+    }  # fmt: skip
     assert len((tmp_path / "run" / "events.jsonl").read_text().splitlines()) == 13
     again = vita("replay", tmp_path / "run")
     assert again.code == 0
@@ -67,6 +74,23 @@ def test_a_replay_that_differs_says_where_and_exits_1(vita: Vita, tmp_path: Path
     run = vita("replay", tmp_path)
     assert run.code == 1
     assert "part at token 4" in run.error
+
+
+def test_a_replay_rounds_as_the_run_did(vita: Vita, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vita(*ASK, "--save_run", tmp_path)
+    path = tmp_path / "run.json"
+    saved = json.loads(path.read_text())
+    choices = {"gemv_stripes_small": False, "decodes_bfloat16": True}
+    saved["report"]["host"]["cpu_profile"] = {"machine": "another", **choices}
+    path.write_text(json.dumps(saved))
+    used = []
+    monkeypatch.setattr(Pipeline, "of", lambda source: used.append((source, cpu_profile().choices)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        replay(tmp_path)
+    [(source, profile)] = used
+    assert (source.device, source.dtype) == ("cpu", "float32")
+    assert profile == choices
+    assert cpu_profile().machine != "another"
 
 
 @pytest.mark.parametrize(

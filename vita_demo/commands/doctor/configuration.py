@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.source import ModelSource
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.commands.doctor.files import TOKENIZER_FILES
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.commands.doctor.folder import fetch_command
@@ -43,8 +44,6 @@ def check_tokenizer(findings: list[Finding], folder: Path, source: ModelSource) 
     complete = (folder / "tokenizer.json").is_file() or all((folder / name).is_file() for name in TOKENIZER_FILES)
     if not complete:
         return None
-    from vita_demo.checkpoint.tokenizer import VitaTokenizer
-
     try:
         tokenizer = VitaTokenizer.from_pretrained(folder)
     except VitaDemoError as error:

@@ -6,7 +6,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from vita_demo.commands.doctor.finding import Finding
+from vita_demo.engine.device import physical_memory_bytes
+from vita_demo.engine.threads import use_threads
+from vita_demo.model.ops.cpu_profile import cpu_profile
 
 GROUP = "Devices"
 _CGROUP = Path("/sys/fs/cgroup")
@@ -47,8 +52,6 @@ def check_devices(findings: list[Finding]) -> tuple[Device, ...]:
 
 def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
     """Return the CPU and every CUDA device, and torch's warnings while it looked for them, one line each."""
-    import torch
-
     devices = [_cpu()]
     warning_lines: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -66,16 +69,11 @@ def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
 
 def _profile() -> str:
     """Describe the arithmetic that was measured as the fastest here, for the number of threads of a run."""
-    from vita_demo.engine.threads import use_threads
-    from vita_demo.model.ops.cpu_profile import cpu_profile
-
     use_threads()
     return cpu_profile().describe()
 
 
 def _cpu() -> Device:
-    from vita_demo.engine.device import physical_memory_bytes
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     total = physical_memory_bytes()
     free = _value(Path("/proc/meminfo"), "MemAvailable:", 1024) or total

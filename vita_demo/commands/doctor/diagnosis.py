@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import RELEASED
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.doctor import configuration, devices, files, folder, media, memory, software, tensors
-from vita_demo.commands.doctor.devices import Device
-from vita_demo.commands.doctor.files import Weights
+from vita_demo.commands.doctor import folder, media, software
 from vita_demo.commands.doctor.finding import Finding
-from vita_demo.commands.doctor.memory import MemoryTable
 from vita_demo.resources import resource
+
+if TYPE_CHECKING:
+    from vita_demo.commands.doctor.devices import Device
+    from vita_demo.commands.doctor.memory import MemoryTable
 
 SCHEMA_VERSION = 1
 
@@ -31,7 +32,7 @@ class Diagnosis:
     """
 
     findings: tuple[Finding, ...]
-    memory: MemoryTable | None
+    memory: "MemoryTable | None"
 
     @property
     def can_run(self) -> bool:
@@ -61,23 +62,31 @@ class _Checks:
     debug: bool
     findings: list[Finding] = field(default_factory=list)
 
-    def run_all(self) -> MemoryTable | None:
+    def run_all(self) -> "MemoryTable | None":
         """Run the checks of all groups and return the memory table."""
         self._run(software.GROUP, software.check_software)
-        processors = self._run(devices.GROUP, devices.check_devices) or ()
-        path = self._run(folder.GROUP, folder.check_folder, self.source)
-        table = None
-        if path is not None:
-            table = self._check_checkpoint(path, processors)
-        elif self.source.model_path == RELEASED:
-            config = VitaConfig.from_pretrained(resource("configs", "vita15"))
-            table = self._run(memory.GROUP, memory.check_memory, config, Weights(), processors)
+        table = self._run(software.GROUP, self._check_with_torch)
         self._run(media.GROUP, media.check_media)
         return table
 
-    def _check_checkpoint(self, path: Path, processors: tuple[Device, ...]) -> MemoryTable | None:
+    def _check_with_torch(self, _: list[Finding]) -> "MemoryTable | None":
+        """Check devices and checkpoint; where torch is missing or broken, its import is the finding."""
+        from vita_demo.commands.doctor import devices, files, memory
+
+        processors = self._run(devices.GROUP, devices.check_devices) or ()
+        path = self._run(folder.GROUP, folder.check_folder, self.source)
+        if path is not None:
+            return self._check_checkpoint(path, processors)
+        if self.source.model_path != RELEASED:
+            return None
+        config = VitaConfig.from_pretrained(resource("configs", "vita15"))
+        return self._run(memory.GROUP, memory.check_memory, config, files.Weights(), processors)
+
+    def _check_checkpoint(self, path: Path, processors: "tuple[Device, ...]") -> "MemoryTable | None":
+        from vita_demo.commands.doctor import configuration, files, memory, tensors
+
         self._run(folder.GROUP, files.check_small_files, path, self.source)
-        weights = self._run(folder.GROUP, files.check_weight_files, path, self.source) or Weights()
+        weights = self._run(folder.GROUP, files.check_weight_files, path, self.source) or files.Weights()
         config = self._run(configuration.GROUP, configuration.check_config, path, self.source)
         vocab_size = self._run(configuration.GROUP, configuration.check_tokenizer, path, self.source)
         if config is None:

@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vita_demo.checkpoint.config import read_json
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.commands.doctor.folder import GROUP, fetch_command
 from vita_demo.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from vita_demo.model.loading.safetensors_file import StoredTensor
+from vita_demo.model.loading.checkpoint import INDEX, SINGLE, read_weight_map
+from vita_demo.model.loading.safetensors_file import StoredTensor, parse_header
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 _LFS = b"version https://git-lfs"
@@ -28,7 +26,7 @@ class Weights:
         complete: every weight file is there to its last byte.
     """
 
-    tensors: "Mapping[str, StoredTensor]" = field(default_factory=dict)
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
     complete: bool = False
 
@@ -46,8 +44,6 @@ def check_small_files(findings: list[Finding], folder: Path, source: ModelSource
 
 def check_weight_files(findings: list[Finding], folder: Path, source: ModelSource) -> Weights:
     """Read the header of every weight file and compare the file's size with the size that the header requires."""
-    from vita_demo.model.loading.checkpoint import INDEX, SINGLE, read_weight_map
-
     try:
         weight_map = read_weight_map(folder)
     except CheckpointError as error:
@@ -73,8 +69,6 @@ def check_weight_files(findings: list[Finding], folder: Path, source: ModelSourc
 
 
 def _check_weight_file(path: Path, source: ModelSource) -> "tuple[Finding, dict[str, StoredTensor]]":
-    from vita_demo.model.loading.safetensors_file import parse_header
-
     if not path.is_file():
         fix = fetch_command(source, path.parent, path.name)
         return Finding(GROUP, "problem", f"{path.name} is missing", fix), {}
@@ -95,8 +89,6 @@ def _check_weight_file(path: Path, source: ModelSource) -> "tuple[Finding, dict[
 
 def _missing_bytes(folder: Path, unreadable: list[str], readable_bytes: int) -> list[Finding]:
     """Say how much the unreadable files hold: the index's total, less the tensors of the readable files."""
-    from vita_demo.model.loading.checkpoint import INDEX
-
     metadata = read_json(folder / INDEX).get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if not isinstance(total, int) or total <= readable_bytes:

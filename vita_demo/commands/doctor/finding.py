@@ -5,6 +5,9 @@ from typing import Literal, Self
 
 from vita_demo.errors import VitaDemoError
 
+MEMORY = "Memory"
+"""The group below which the report shows the memory table."""
+
 Level = Literal["ok", "note", "problem"]
 
 
@@ -29,3 +32,8 @@ class Finding:
         """Make a problem of an error, whose message says what is wrong and, after its last semicolon, what to do."""
         text, _, fix = " ".join(str(error).split()).rpartition("; ")
         return cls(group, "problem", text, fix) if text else cls(group, "problem", fix)
+
+
+def gigabytes(size_bytes: int) -> str:
+    """Write a size in GB, or in MB below one GB."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -10,13 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from vita_demo.checkpoint.config import TextConfig, VitaConfig
 from vita_demo.commands.doctor.devices import Device
 from vita_demo.commands.doctor.files import Weights
-from vita_demo.commands.doctor.finding import Finding
+from vita_demo.commands.doctor.finding import MEMORY, Finding, gigabytes
+from vita_demo.engine.device import resolve_device, resolve_dtype
 from vita_demo.errors import ConfigError
+from vita_demo.model.language_model import MLP_POSITIONS
+from vita_demo.model.quantize.replace import weights_bytes
+from vita_demo.model.vita import VitaModel
 
-GROUP = "Memory"
+GROUP = MEMORY
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # The dtype of the tensors that a quantized model does not quantize.
 _UNQUANTIZED = "bfloat16"
@@ -100,15 +106,11 @@ class MemoryTable:
 
 
 def _saved_bytes(text: TextConfig, quantize: str) -> int:
-    from vita_demo.model.quantize.replace import weights_bytes
-
     item_bytes = _ITEM_BYTES[_UNQUANTIZED]
     return weights_bytes(text, None, item_bytes) - weights_bytes(text, quantize, item_bytes)
 
 
 def _need(dtype: str, quantize: str, weights: int, text: TextConfig, positions: int) -> MemoryNeed:
-    from vita_demo.model.language_model import MLP_POSITIONS
-
     item_bytes = _ITEM_BYTES[dtype]
     cache = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * item_bytes  # of one position
     mlp = 4 * text.intermediate_size * min(positions, MLP_POSITIONS)
@@ -119,10 +121,6 @@ def _need(dtype: str, quantize: str, weights: int, text: TextConfig, positions: 
 
 def count_parameters(config: VitaConfig) -> int:
     """Count the values of the model that the settings describe, without its weight files."""
-    import torch
-
-    from vita_demo.model.vita import VitaModel
-
     with torch.device("meta"):
         model = VitaModel(config)
     return sum(math.prod(tensor.shape) for tensor in (*model.parameters(), *model.buffers()))
@@ -150,8 +148,6 @@ def check_fit(table: MemoryTable, declared_dtype: str) -> Finding:
         table: needs and devices.
         declared_dtype: the dtype that the checkpoint declares.
     """
-    from vita_demo.engine.device import resolve_device, resolve_dtype
-
     where = resolve_device("auto")
     dtype = str(resolve_dtype("auto", declared_dtype, where, table.parameters)).removeprefix("torch.")
     name = "cpu" if where.type == "cpu" else "cuda:0"
@@ -169,8 +165,3 @@ def check_fit(table: MemoryTable, declared_dtype: str) -> Finding:
     most = max(device.free_bytes for device in table.devices)
     text = f"it fits on no device: about {gigabytes(least)} are needed, at most {gigabytes(most)} are free"
     return Finding(GROUP, "problem", text, "end other programs, or take a machine with more memory")
-
-
-def gigabytes(size_bytes: int) -> str:
-    """Write a size in GB, or in MB below one GB."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

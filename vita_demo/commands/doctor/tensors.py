@@ -1,15 +1,12 @@
 """Checks that the weight files hold exactly the tensors of the model that the settings describe."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.commands.doctor.files import Weights
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from vita_demo.model.loading.checkpoint import TensorProblem
+from vita_demo.model.loading.checkpoint import Checkpoint, TensorProblem
 
 GROUP = "Tensors"
 _ENCODERS = {"model.vision_tower.": "--vision_tower", "model.audio_encoder.": "--audio_encoder"}
@@ -28,8 +25,6 @@ def check_tensors(
         weights: the headers of the weight files.
         fetch: the command that fetches the whole checkpoint again.
     """
-    from vita_demo.model.loading.checkpoint import Checkpoint
-
     if not weights.tensors:
         findings.append(Finding(GROUP, "note", "no weight file can be read, so no tensor was compared"))
         return
@@ -47,7 +42,7 @@ def check_tensors(
         findings.append(Finding(GROUP, "ok", f"{len(weights.tensors):,} tensors have the expected names and shapes"))
 
 
-def _fix(problem: "TensorProblem", fetch: str) -> str:
+def _fix(problem: TensorProblem, fetch: str) -> str:
     for prefix, flag in _ENCODERS.items():
         if problem.name.startswith(prefix) and "shape" in problem.reason:
             return f"give the folder of this checkpoint's own encoder settings with {flag}"

@@ -2,17 +2,19 @@
 
 from itertools import groupby
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from vita_demo.commands.doctor.devices import Device
 from vita_demo.commands.doctor.diagnosis import Diagnosis
-from vita_demo.commands.doctor.finding import Finding
-from vita_demo.commands.doctor.memory import GROUP as MEMORY
-from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable, gigabytes
+from vita_demo.commands.doctor.finding import MEMORY, Finding, gigabytes
 from vita_demo.console.stdout import stdout_console
+
+if TYPE_CHECKING:
+    from vita_demo.commands.doctor.devices import Device
+    from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
 _SHOWN_PROBLEMS = 8
@@ -54,7 +56,7 @@ def _show(sign: str, style: str, text: str, indent: int, console: RichConsole) -
         console.print(Text.assemble(" " * indent, (" " if number else sign, style), " ", line))
 
 
-def _show_memory(memory: MemoryTable, console: RichConsole) -> None:
+def _show_memory(memory: "MemoryTable", console: RichConsole) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     table.add_column("")
     for need in memory.needs:
@@ -71,7 +73,7 @@ def _show_memory(memory: MemoryTable, console: RichConsole) -> None:
     console.print(table)
 
 
-def _fit(need: MemoryNeed, device: Device) -> Text:
+def _fit(need: "MemoryNeed", device: "Device") -> Text:
     left = device.free_bytes - need.total_bytes
     if left >= 0:
         return Text("fits", style="green")

@@ -139,6 +139,10 @@ class Demo:
             self._console.detail(note)
         precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
         self._console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
+        if model.device.type == "cpu":
+            from vita_demo.model.ops.cpu_profile import cpu_profile
+
+            self._console.detail(f"CPU profile of {cpu_profile().describe()}")
 
     def _write(
         self, pipeline: "Pipeline", events: Iterator[Event], request: Request, options: GenerationOptions

@@ -1,35 +1,42 @@
 """Repeats a saved run and compares."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from vita_demo.commands.difference import first_difference
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.errors import GenerationError
+from vita_demo.model.ops.cpu_profile import CpuProfile, use_cpu_profile
 from vita_demo.pipeline import Pipeline
 
 
 def replay(folder: Path) -> str:
     """Generate again what ``--save_run`` kept, and return one line that says that the token ids are the same.
 
+    The run's device, dtype, threads and CPU profile are used again, so that it rounds as before.
+
     Raises:
         InputError: when the folder holds no run.
         GenerationError: when the token ids differ; its message says where first.
     """
     saved = SavedRun.load(folder)
-    pipeline = Pipeline.of(saved.source)
+    use_cpu_profile(CpuProfile.from_dict(saved.report["host"]["cpu_profile"]))
+    try:
+        after = Pipeline.of(saved.source).generate(saved.request, saved.options).token_ids
+    finally:
+        use_cpu_profile(None)
     before = tuple(saved.report["token_ids"])
-    after = pipeline.generate(saved.request, saved.options).token_ids
     # An interrupted run kept only a beginning.
     if saved.report["finish_reason"] in ("cancelled", "timeout"):
         after = after[: len(before)]
-    if after != before:
-        raise GenerationError(first_difference(before, after))
+    step = first_difference(before, after)
+    if step is not None:
+        raise GenerationError(_describe(before, after, step))
     return f"the same {len(before):,} tokens again"
 
 
-def first_difference(before: tuple[int, ...], after: tuple[int, ...]) -> str:
-    """Say at which token two answers part."""
-    step = next((i for i, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), None)
-    if step is None:
+def _describe(before: Sequence[int], after: Sequence[int], step: int) -> str:
+    if step in (len(before), len(after)):
         return (
             f"the saved answer has {len(before):,} tokens and the new one {len(after):,}; up to there they are the same"
         )
