@@ -166,9 +166,7 @@ class GpuStep:
         try:
             yield
         finally:
-            seconds = time.perf_counter() - start
-            self.prepared_s[name] = self.prepared_s.get(name, 0.0) + seconds
-            self._model.prepared_s[name] += seconds
+            self.prepared_s[name] = self.prepared_s.get(name, 0.0) + time.perf_counter() - start
 
 
 @contextmanager
