@@ -11,6 +11,7 @@ from vita_demo.checkpoint.source import ModelSource
 from vita_demo.console.run_panel import render, summary_lines
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
+from vita_demo.model.decode import torch_step
 from vita_demo.pipeline import Pipeline
 from vita_demo.request import Request
 
@@ -37,6 +38,19 @@ def test_on_the_cpu_it_is_left_out_in_one_line(caplog: pytest.LogCaptureFixture)
     assert pipeline.compile_s == 0
     [record] = caplog.records
     assert record.getMessage().startswith("--compile is left out on the CPU")
+
+
+def test_preparing_counts_in_the_generation_that_needed_it(
+    tiny7_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a compiler that changes nothing, so that it takes no minute."""
+    monkeypatch.setattr(torch_step, "fused", lambda function: function)
+    monkeypatch.setattr(tiny7_pipeline.model, "compiled", True)
+    monkeypatch.setattr(tiny7_pipeline.model, "_spare", [])
+    options = GenerationOptions(max_new_tokens=3)
+    first, second = (tiny7_pipeline.generate(Request(question="hi"), options).stats.stages for _ in range(2))
+    assert first["compile"] > 0
+    assert "compile" not in second
 
 
 def test_what_compiling_took_stands_beside_the_loading(embedded_pipeline) -> None:

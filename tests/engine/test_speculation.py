@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import ASSETS, Run
-from tests.model.decode.test_cpu_step import make_model
-from tests.model.test_language_model import CONFIG
+from tests.model.fakes import CONFIG, make_model
 from tests.test_conversation import PICTURE, SPOKEN, ask, assert_as_from_scratch, take
 from vita_demo import GenerationCallback, generate_with_callbacks, prepare_inputs
 from vita_demo.answer import PromptSummary

@@ -1,4 +1,4 @@
-"""A model and a tokenizer so simple that every answer is known."""
+"""A model and a tokenizer so simple that every answer is known, and who watches and reads them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vita_demo.answer import PromptSummary
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
+from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, Watch
 from vita_demo.generation.events import Event, Sampled, stream_events
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
@@ -116,3 +116,49 @@ def pushed(make: Callable[[StopSignal], Iterable[Any]]) -> Callable[[StopSignal,
             emit(item)
 
     return run
+
+
+class LateSlot:
+    """Holds a token until it is received, perhaps after a while; a token that nobody received must not be lost."""
+
+    def __init__(self) -> None:
+        self.token: Tensor | None = None
+
+    def send(self, token: Tensor) -> None:
+        assert self.token is None, "overwritten before it was read"
+        self.token = token.clone()
+
+    def receive(self) -> int:
+        assert self.token is not None, "received before it was sent"
+        token, self.token = self.token, None
+        return int(token)
+
+
+class Spy(GenerationCallback):
+    """Notes every call; raises or answers where told to."""
+
+    def __init__(self, fail_in: str = "", control: GenerationControl | None = None, at: int = 2) -> None:
+        self.calls: list[str] = []
+        self.fail_in = fail_in
+        self.control = control
+        self.at = at
+        self.text = ""
+
+    def note(self, hook: str, what: object = "") -> None:
+        self.calls.append(f"{hook} {what}".strip())
+        if hook == self.fail_in:
+            raise ValueError("on purpose")
+
+    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
+        self.note("on_generation_start")
+
+    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> GenerationControl | None:
+        self.text += token_text
+        self.note("on_token_generated", step)
+        return self.control if step == self.at else None
+
+    def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.note("on_generation_error", error)
+
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
+        self.note("on_generation_end", kwargs["finish_reason"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.generation.fakes import watched
+from tests.generation.fakes import Spy, watched
 from vita_demo.callbacks.builtin import FileCallback, MemoryCallback, ProgressCallback, TraceCallback
 from vita_demo.callbacks.registry import BUILTIN, describe, make_callback
 from vita_demo.errors import ConfigError
@@ -16,36 +16,6 @@ from vita_demo.generation.events import Event, Sampled
 from vita_demo.generation.options import GenerationOptions
 
 HOOKS = ["on_generation_start", "on_token_generated", "on_generation_end", "on_generation_error"]
-
-
-class Spy(GenerationCallback):
-    """Notes every call; raises or answers where told to."""
-
-    def __init__(self, fail_in: str = "", control: GenerationControl | None = None, at: int = 2) -> None:
-        self.calls: list[str] = []
-        self.fail_in = fail_in
-        self.control = control
-        self.at = at
-        self.text = ""
-
-    def note(self, hook: str, what: object = "") -> None:
-        self.calls.append(f"{hook} {what}".strip())
-        if hook == self.fail_in:
-            raise ValueError("on purpose")
-
-    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
-        self.note("on_generation_start")
-
-    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> GenerationControl | None:
-        self.text += token_text
-        self.note("on_token_generated", step)
-        return self.control if step == self.at else None
-
-    def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
-        self.note("on_generation_error", error)
-
-    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
-        self.note("on_generation_end", kwargs["finish_reason"])
 
 
 def run(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.generation.fakes import watched
+from tests.generation.fakes import LateSlot, watched
 from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
 from vita_demo.generation.events import Sampled
 from vita_demo.generation.loop import generate_ahead, generate_tokens
@@ -58,22 +58,6 @@ class MemoryDecoder:
         logits = torch.zeros(1, VOCAB)
         logits[0, 2 + number % (VOCAB - 2)] = 1.0
         return logits
-
-
-class LateSlot:
-    """Holds a token until it is received, perhaps after a while; a token that nobody received must not be lost."""
-
-    def __init__(self) -> None:
-        self.token: Tensor | None = None
-
-    def send(self, token: Tensor) -> None:
-        assert self.token is None, "overwritten before it was read"
-        self.token = token.clone()
-
-    def receive(self) -> int:
-        assert self.token is not None, "received before it was sent"
-        token, self.token = self.token, None
-        return int(token)
 
 
 def prompt(start: int, length: int = 5) -> Tensor:

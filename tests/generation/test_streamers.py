@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.generation.fakes import ByteTokenizer
-from tests.generation.test_callbacks import Spy
+from tests.generation.fakes import ByteTokenizer, Spy
 from vita_demo import CallbackStreamer, GenerationControl, PerformanceCallback, TextIteratorStreamer, TextStreamer
 from vita_demo.errors import GenerationError
 

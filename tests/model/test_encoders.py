@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.model.fakes import randomize
 from vita_demo.checkpoint.config import AudioConfig, VisionConfig, VitaConfig
 from vita_demo.errors import ConfigError
 from vita_demo.model.audio_encoder import Adapter, AudioEncoder, RelativeAttention, sinusoids
@@ -20,14 +21,6 @@ def audio() -> AudioConfig:
 @pytest.fixture(scope="module")
 def vision() -> VisionConfig:
     return VisionConfig.from_folder(resource("assets", "vita-tiny", "InternViT-300M-448px"))
-
-
-def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    for tensor in [*module.parameters(), *module.buffers()]:
-        if tensor.is_floating_point():
-            tensor.data.normal_(generator=generator).mul_(0.3)
-    return module.eval()
 
 
 def test_joining_patches_keeps_neighbours_together() -> None:

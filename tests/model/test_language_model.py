@@ -5,23 +5,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from tests.model.test_encoders import randomize
-from vita_demo.checkpoint.config import TextConfig
+from tests.model.fakes import CONFIG, randomize
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.loading.transformers_bridge import views
-
-CONFIG = TextConfig(
-    vocab_size=97,
-    hidden_size=48,
-    intermediate_size=80,
-    num_hidden_layers=3,
-    num_attention_heads=6,
-    num_key_value_heads=2,
-    max_position_embeddings=512,
-    rope_theta=1e6,
-    rms_norm_eps=1e-6,
-    tie_word_embeddings=False,
-)
 
 
 @pytest.fixture(scope="module")

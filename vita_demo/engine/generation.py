@@ -15,9 +15,10 @@ from vita_demo.generation.events import Event, Sampled, Tokenizer, stream_events
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
-from vita_demo.generation.speculation import VerifyingDecoder, speculate_tokens
+from vita_demo.generation.speculation import speculate_tokens
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import Drafts, RunRecorder
+from vita_demo.model.decode.decoder import Decoder
 
 if TYPE_CHECKING:
     from vita_demo.engine.vita import VitaForGeneration
@@ -74,7 +75,15 @@ class Generation:
         # Parts of transformers take seconds to import, which are not part of the generation.
         _import_engine(model, options)
         reset_peak_memory(model.device)
-        self.recorder = _start_recorder(model, options, on_stage)
+        self._decoder: Decoder | None = None
+        self.recorder = RunRecorder(
+            synchronize=synchronizer(model.device),
+            peak_memory_bytes=lambda: peak_memory_bytes(model.device),
+            on_stage=on_stage,
+            prepared_s=lambda: {} if self._decoder is None else self._decoder.prepared_s,
+            tokens_timed=options.num_beams == 1,
+            drafts=Drafts() if options.speculate else None,
+        )
 
     def guard(self) -> AbstractContextManager[None]:
         """Turn "out of memory" inside into one line of advice; ``running`` and ``events`` do so by themselves."""
@@ -82,7 +91,7 @@ class Generation:
 
     @contextmanager
     def running(
-        self, inputs: Inputs, options: GenerationOptions, decoder: VerifyingDecoder | None = None
+        self, inputs: Inputs, options: GenerationOptions, decoder: Decoder | None = None
     ) -> Iterator[Iterator[Sampled]]:
         """Give the iterator of sampled tokens; its engine is released at the end.
 
@@ -99,13 +108,11 @@ class Generation:
                 tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids)
             else:
                 capacity = inputs.summary.tokens + options.max_new_tokens
-                held = decoder or stack.enter_context(self._model.lend_decoder(capacity))
-                tokens = self._decode(held, inputs, options)
+                self._decoder = decoder or stack.enter_context(self._model.lend_decoder(capacity))
+                tokens = self._decode(self._decoder, inputs, options)
             yield stack.enter_context(closing(tokens))
 
-    def _decode(
-        self, decoder: VerifyingDecoder, inputs: Inputs, options: GenerationOptions
-    ) -> Generator[Sampled, None, None]:
+    def _decode(self, decoder: Decoder, inputs: Inputs, options: GenerationOptions) -> Generator[Sampled, None, None]:
         sampler = make_sampler(options, self.stop_ids, inputs.embeds.device)
         if self.recorder.drafts is None:
             return generate_tokens(decoder, inputs.embeds, sampler, options)
@@ -119,7 +126,7 @@ class Generation:
         self,
         inputs: Inputs,
         tokenizer: Tokenizer,
-        decoder: VerifyingDecoder | None = None,
+        decoder: Decoder | None = None,
         on_end: Callable[[Answer | None], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Generate after ``inputs``, with callbacks called and times recorded.
@@ -154,21 +161,3 @@ def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> No
     if options.uses_transformers:
         model.as_transformers()
     make_sampler(options, frozenset(), model.device)
-
-
-def _start_recorder(
-    model: "VitaForGeneration", options: GenerationOptions, on_stage: Callable[[str], None]
-) -> RunRecorder:
-    before = dict(model.language_model.prepared_s)
-
-    def prepared_s() -> dict[str, float]:
-        return {name: now - before[name] for name, now in model.language_model.prepared_s.items() if now > before[name]}
-
-    return RunRecorder(
-        synchronize=synchronizer(model.device),
-        peak_memory_bytes=lambda: peak_memory_bytes(model.device),
-        on_stage=on_stage,
-        prepared_s=prepared_s,
-        tokens_timed=options.num_beams == 1,
-        drafts=Drafts() if options.speculate else None,
-    )

@@ -185,11 +185,7 @@ def unpack_name(name: str, rows: int, config: TextConfig) -> list[tuple[str, int
 
 
 class LanguageModel(nn.Module):
-    """Embedding table, decoder layers, final norm and output head.
-
-    Attributes:
-        prepared_s: seconds spent so far on making steps faster, by "compile" and "capture".
-    """
+    """Embedding table, decoder layers, final norm and output head."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -202,7 +198,11 @@ class LanguageModel(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
-        self.prepared_s = {"compile": 0.0, "capture": 0.0}
+
+    @property
+    def quantize(self) -> str | None:
+        """The format of the layers' weights, "int8" or "int4"; None where they are not quantized."""
+        return getattr(self.get_submodule("layers.0.mlp.down_proj"), "format", None)
 
     def bytes_per_token(self, context: int) -> int:
         """Bytes that one decode step must read: all weights but the embedding table, and ``context`` positions."""

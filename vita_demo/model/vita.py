@@ -22,7 +22,6 @@ class VitaModel(nn.Module):
 
     Attributes:
         config: its settings.
-        quantize: the format of the language model's matrices, "int8" or "int4"; None where they are not quantized.
     """
 
     def __init__(self, config: VitaConfig) -> None:
@@ -33,7 +32,11 @@ class VitaModel(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.mm_hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.audio_encoder = AudioEncoder(config.audio)
         self.language_model = LanguageModel(config.text)
-        self.quantize: str | None = None
+
+    @property
+    def quantize(self) -> str | None:
+        """The format of the language model's matrices, "int8" or "int4"; None where they are not quantized."""
+        return self.language_model.quantize
 
     @property
     def device(self) -> torch.device:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.model.decode.test_triton_kernels import SMALL
+from tests.model.fakes import SMALL
 from vita_demo.checkpoint.config import TextConfig
 from vita_demo.model.decode import compile_ahead as kernel_warm_up
 from vita_demo.model.decode.compile_ahead import compile_kernels, kernels_compiled_beside
-from vita_demo.model.decode.gpu_step import BucketStep
+from vita_demo.model.decode.gpu_step import GpuStep
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
 
@@ -54,7 +54,7 @@ def take_a_step(config: TextConfig, dtype: torch.dtype, quantize: str | None) ->
     model = LanguageModel(config).to(dtype)
     if quantize is not None:
         quantize_in_place(model, quantize)
-    step = BucketStep(model, model.allocate_cache(1024), lambda call: call)
+    step = GpuStep(model, model.allocate_cache(1024), lambda call: call)
     step(torch.zeros(1, dtype=torch.long))
 
 

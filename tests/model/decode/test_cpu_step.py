@@ -1,50 +1,13 @@
 """One token through the flat step equals one token through the modules."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.test_encoders import randomize
-from tests.model.test_language_model import CONFIG
-from vita_demo.model.decode.cpu_step import TokenStep
+from tests.model.fakes import CONFIG, PROMPT, SHAPES, make_model, walk
+from vita_demo.model.decode.cpu_step import CpuStep
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gemv import STRIPES, bind_product
-from vita_demo.model.language_model import LanguageModel
-
-PROMPT = 9
-# With one key-value head for all, with one for each query head, and with matrices large enough for stripes.
-SHAPES = {
-    "grouped": CONFIG,
-    "one key-value head": replace(CONFIG, num_key_value_heads=1),
-    "no groups": replace(CONFIG, num_key_value_heads=6, tie_word_embeddings=True),
-    "striped": replace(CONFIG, hidden_size=192, intermediate_size=800, vocab_size=1400),
-}
-
-
-def make_model(config=CONFIG, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    model = randomize(LanguageModel(config))
-    for layer in model.layers:
-        layer.input_layernorm.weight.data.add_(1)
-    return model.to(dtype).requires_grad_(False)
-
-
-@torch.inference_mode()
-def walk(model: LanguageModel, ids: list[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Logits after each id, through the step and through the modules."""
-    prompt = torch.randn(1, PROMPT, model.config.hidden_size, generator=torch.Generator().manual_seed(1))
-    caches = [model.allocate_cache(PROMPT + len(ids)) for _ in range(2)]
-    for cache in caches:
-        model(prompt.to(model.norm.weight.dtype), cache)
-    step = TokenStep(model, caches[0])
-    ours, theirs = [], []
-    for token_id in ids:
-        token = torch.tensor([token_id])
-        ours.append(step(token).clone())
-        theirs.append(model(model.embed_tokens(token)[None], caches[1]))
-    assert caches[0].length == caches[1].length
-    return ours, theirs
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -67,7 +30,7 @@ def test_a_truncated_cache_is_written_again() -> None:
     model, prompt = make_model(), torch.randn(1, PROMPT, CONFIG.hidden_size)
     cache = model.allocate_cache(PROMPT + 3)
     model(prompt, cache)
-    step = TokenStep(model, cache)
+    step = CpuStep(model, cache)
     first = step(torch.tensor([5])).clone()
     assert not torch.equal(step(torch.tensor([5])), first)
     cache.truncate(PROMPT)
@@ -79,7 +42,7 @@ def test_the_decoder_takes_the_step_where_it_serves(
     dtype: torch.dtype, flat: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, calls = make_model(dtype=dtype), []
-    monkeypatch.setattr(TokenStep, "__call__", lambda _step, token_id: calls.append(int(token_id)))
+    monkeypatch.setattr(CpuStep, "__call__", lambda _step, token_id: calls.append(int(token_id)))
     Decoder(model, model.allocate_cache(4)).step(torch.tensor([7]))
     assert calls == [7] * flat
 

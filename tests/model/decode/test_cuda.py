@@ -9,15 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.model.decode.test_cpu_step import make_model
-from tests.model.decode.test_gpu_step import only
-from tests.model.test_language_model import CONFIG
+from tests.model.fakes import CONFIG, make_model, only
 from vita_demo.generation.loop import AHEAD, generate_ahead, generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.readback import PinnedSlot, Readback
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode.decoder import Decoder
-from vita_demo.model.decode.gpu_step import BucketStep
+from vita_demo.model.decode.gpu_step import GpuStep
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.ops.upload import upload
 
@@ -86,8 +84,9 @@ def plain_ids(model: LanguageModel, turns: list[tuple[Tensor, int]], options: Ge
 def test_a_graph_gives_the_very_logits_of_its_operations(dtype: torch.dtype, positions: int) -> None:
     model, ids = on_gpu(dtype), [3, 96, 1016, 0, 41, 41, 7]
     prompt = make_prompt(model, positions)
-    captured = forced_logits(make_decoder(model, kernels=False), prompt, ids)
-    assert model.prepared_s["capture"] > 0
+    decoder = make_decoder(model, kernels=False)
+    captured = forced_logits(decoder, prompt, ids)
+    assert decoder.prepared_s["capture"] > 0
     assert torch.equal(captured, forced_logits(make_decoder(model, captured=False), prompt, ids))
 
 
@@ -119,9 +118,9 @@ def test_steps_give_the_modules_logits_on_both_sides_of_a_bucket() -> None:
 def test_no_capture_falls_back() -> None:
     model = on_gpu()
     decoder = make_decoder(model)
-    assert isinstance(decoder._bucket_step, BucketStep)
+    assert isinstance(decoder._gpu_step, GpuStep)
     forced_logits(decoder, make_prompt(model, 3), [1, 2])
-    assert decoder._bucket_step._capture is not None, "a capture failed and was only logged"
+    assert decoder._gpu_step._capture is not None, "a capture failed and was only logged"
 
 
 @pytest.mark.parametrize("name", SAMPLINGS)
@@ -214,8 +213,9 @@ def test_a_compiled_graph_gives_the_logits_of_the_operations(name: str, monkeypa
     only(name, monkeypatch)
     model, ids = on_gpu(), [3, 96, 1016, 0]
     prompt = make_prompt(model, 509)
-    compiled = forced_logits(make_decoder(model, compiled=True), prompt, ids)
-    assert model.prepared_s["compile"] > 0
+    decoder = make_decoder(model, compiled=True)
+    compiled = forced_logits(decoder, prompt, ids)
+    assert decoder.prepared_s["compile"] > 0
     assert torch.allclose(compiled, forced_logits(make_decoder(model, captured=False), prompt, ids), atol=1e-3)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.errors import GenerationError
-from vita_demo.model.decode import step_ways
+from vita_demo.model.decode import torch_step
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def model(tiny7_pipeline) -> VitaForGeneration:
 @pytest.fixture
 def preparing(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> VitaForGeneration:
     """The model with decoders that are worth keeping, without a compiler's minute."""
-    monkeypatch.setattr(step_ways, "fused", lambda function: function)
+    monkeypatch.setattr(torch_step, "fused", lambda function: function)
     monkeypatch.setattr(model, "compiled", True)
     monkeypatch.setattr(model, "_spare", [])
     return model
@@ -56,14 +56,15 @@ def test_a_generation_that_fails_gives_its_decoder_back(preparing: VitaForGenera
 
 
 def test_steps_are_prepared_beforehand_and_leave_no_trace(preparing: VitaForGeneration) -> None:
-    before = preparing.language_model.prepared_s["compile"]
     preparing.prepare_steps()
-    assert preparing.language_model.prepared_s["compile"] > before
     with preparing.lend_decoder(10) as decoder, torch.inference_mode():
         assert decoder.cache.length == 0
+        assert decoder.prepared_s["compile"] > 0
         embeds = torch.randn(1, 3, preparing.config.text.hidden_size)
         plain = preparing.language_model(embeds, preparing.language_model.allocate_cache(3))
         assert torch.equal(decoder.prefill(embeds), plain)
+        decoder.step(torch.tensor([1]))
+        assert not decoder.prepared_s, "only the steps of this generation count, and they were prepared"
 
 
 def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaForGeneration) -> None:

@@ -8,28 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.model.decode.test_cpu_step import make_model
-from tests.model.decode.test_gpu_step import IDS, Tape, close, filled_cache, only, through_the_modules
-from tests.model.test_language_model import CONFIG
-from vita_demo.model.decode import gpu_step as bucket_step
-from vita_demo.model.decode import step_ways
-from vita_demo.model.decode.gpu_step import BucketStep
+from tests.model.fakes import IDS, SMALL, Tape, close, filled_cache, make_model, only, through_the_modules
+from vita_demo.model.decode import gpu_step
+from vita_demo.model.decode.gpu_step import GpuStep, triton_serves
 from vita_demo.model.language_model import LanguageModel, rotary_table, rotate
-from vita_demo.model.quantize.kernels import step_kernels
 from vita_demo.model.quantize.replace import quantize_in_place
 
 pytest.importorskip("triton", reason="needs Triton")
 pytestmark = pytest.mark.slow
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-SMALL = replace(CONFIG, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
+
+
 DTYPES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
 
 @pytest.fixture(scope="module")
 def kernels():
-    found = step_kernels(DEVICE, 32)
-    assert found is not None
-    return found
+    from vita_demo.model.decode import triton_kernels
+
+    return triton_kernels
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -93,9 +90,9 @@ def test_attention_appends_and_reads_what_is_filled_only(
 
 def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
     ours, theirs = filled_cache(model, positions), filled_cache(model, positions)
-    step = BucketStep(model, ours, Tape())
+    step = GpuStep(model, ours, Tape())
     found = [step(torch.tensor([i])).clone() for i in ids]
-    assert [way.name for way in step._faster] == ["Triton kernels"]
+    assert [faster.name for faster in step._faster] == ["Triton kernels"]
     return found, through_the_modules(model, theirs, ids)
 
 
@@ -103,7 +100,7 @@ def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[li
 @pytest.mark.parametrize("shape", [SMALL, replace(SMALL, num_key_value_heads=1, tie_word_embeddings=True)])
 @torch.inference_mode()
 def test_steps_of_kernels_give_the_modules_logits(monkeypatch: pytest.MonkeyPatch, shape) -> None:
-    monkeypatch.setattr(bucket_step, "FIRST_BUCKET", 16)
+    monkeypatch.setattr(gpu_step, "FIRST_BUCKET", 16)
     only("Triton kernels", monkeypatch)
     assert close(*take_steps(make_model(shape), 14, IDS[:4]))
 
@@ -122,16 +119,19 @@ def test_steps_of_kernels_take_quantized_layers(monkeypatch: pytest.MonkeyPatch,
 @torch.inference_mode()
 def test_the_fastest_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     times = cycle([0.003, 0.002])
-    monkeypatch.setattr(bucket_step, "best_s", lambda _: next(times))
+    monkeypatch.setattr(gpu_step, "best_s", lambda _: next(times))
     model, tape = make_model(SMALL), Tape()
-    step = BucketStep(model, filled_cache(model, 510), tape)
+    step = GpuStep(model, filled_cache(model, 510), tape)
     for token_id in IDS[:4]:
         step(torch.tensor([token_id]))
-    assert [way.name for way in step._faster] == ["Triton kernels"]
+    assert [faster.name for faster in step._faster] == ["Triton kernels"]
 
 
 def test_kernels_are_for_heads_that_they_can_take() -> None:
-    assert step_kernels(DEVICE, 128) is not None
-    assert step_kernels(DEVICE, 48) is None
-    assert step_kernels(DEVICE, 8) is None
-    assert step_ways.splits_for(torch.device("cpu"), 3) == 2
+    assert [triton_serves(DEVICE, head_dim) for head_dim in (128, 16, 48, 8)] == [True, True, False, False]
+
+
+def test_the_cache_is_cut_into_a_power_of_two_of_splits() -> None:
+    from vita_demo.model.decode.triton_step import count_splits
+
+    assert [count_splits(torch.device("cpu"), kv_heads) for kv_heads in (1, 3, 4, 8, 100)] == [8, 2, 2, 1, 1]

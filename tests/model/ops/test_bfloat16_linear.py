@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.decode.test_cpu_step import make_model
-from tests.model.test_language_model import CONFIG
+from tests.model.fakes import CONFIG, make_model
 from vita_demo.model.ops import bfloat16_linear as upcast
 from vita_demo.model.ops.bfloat16_linear import Linear, linear_in_float32
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.decode.test_cpu_step import make_model, walk
+from tests.model.fakes import make_model, walk
 from vita_demo.model.decode.gemv import bind_product, fastest_way
 from vita_demo.model.ops.onednn import bypass
 

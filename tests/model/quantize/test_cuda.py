@@ -6,9 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.decode.test_cpu_step import make_model
-from tests.model.quantize.test_linear import make_layer
-from tests.model.test_language_model import CONFIG
+from tests.model.fakes import CONFIG, make_layer, make_model
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize import int4 as quantized_int4

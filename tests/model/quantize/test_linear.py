@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from tests.conftest import ASSETS
-from tests.model.decode.test_cpu_step import make_model, walk
-from tests.model.test_language_model import CONFIG
+from tests.model.fakes import WIDE, make_layer, make_model, walk
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.commands.doctor.memory import MemoryTable, count_parameters
 from vita_demo.errors import CheckpointError, ConfigError, InputError
@@ -29,17 +27,9 @@ from vita_demo.request import Request
 from vita_demo.resources import resource
 
 CPU = torch.device("cpu")
-WIDE = replace(CONFIG, hidden_size=192, intermediate_size=320, vocab_size=101)
+
+
 SCENE = Request(question="Describe this image.", image_paths=(ASSETS / "scene.png",))
-
-
-def make_layer(quantize: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> QuantizedLinear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    layer = FORMATS[quantize].like(linear)
-    layer.fill(slice(None), weight)
-    return layer
 
 
 def steps(quantize: str, weight: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.decode.test_cpu_step import make_model, walk
-from tests.model.quantize.test_linear import WIDE, make_layer
+from tests.model.fakes import WIDE, make_layer, make_model, walk
 from vita_demo.model.ops.cpu_profile import cpu_profile
 from vita_demo.model.quantize import int4, int8, kernels, numba_kernels
 from vita_demo.model.quantize import linear as quantized_linear

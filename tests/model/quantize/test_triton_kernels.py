@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.model.quantize.test_linear import make_layer
+from tests.model.fakes import make_layer
 from vita_demo.model.quantize.kernels import quantized_kernels
 from vita_demo.model.quantize.replace import FORMATS
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from vita_demo.checkpoint.config import TextConfig
-from vita_demo.model.decode.step_ways import faster_ways, read_token
+from vita_demo.model.decode.gpu_step import faster_steps
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
 
@@ -41,9 +41,9 @@ def compile_kernels(config: TextConfig, device: torch.device, dtype: torch.dtype
     model = LanguageModel(small_as(config)).to(device, dtype)
     if quantize is not None:
         quantize_in_place(model, quantize)
-    cache, nothing = model.allocate_cache(_POSITIONS), torch.zeros(1, dtype=torch.long, device=device)
-    for way in faster_ways(model, kernels=True, compiled=False):
-        read_token(way, model, cache, nothing, nothing, _POSITIONS)
+    cache, zero = model.allocate_cache(_POSITIONS), torch.zeros(1, dtype=torch.long, device=device)
+    for step in faster_steps(model, kernels=True, compiled=False):
+        step(model, cache, zero, _POSITIONS)(zero)
 
 
 def small_as(config: TextConfig) -> TextConfig:

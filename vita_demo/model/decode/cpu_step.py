@@ -90,7 +90,7 @@ class Layer:
         )
 
 
-class TokenStep:
+class CpuStep:
     """Reads one token after those in the cache.
 
     Args:

@@ -1,27 +1,29 @@
-"""One generation's hold on the language model: its cache, and the fastest way to take a step."""
+"""What one generation holds: a cache, and the implementation of a decode step that suits device and dtype."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from vita_demo.errors import GenerationError
-from vita_demo.model.decode.cpu_step import TokenStep
+from vita_demo.model.decode.cpu_step import CpuStep
 from vita_demo.model.decode.cuda_graph import make_capture
-from vita_demo.model.decode.gpu_step import BucketStep
+from vita_demo.model.decode.gpu_step import GpuStep
 from vita_demo.model.language_model import KVCache, LanguageModel
 
 
 class Decoder:
-    """Reads the prompt once, then one token a step.
+    """Reads a prompt, then one token a step; a conversation goes on with the next prompt.
 
     Args:
         language_model: the weights.
-        cache: keys and values, which may hold earlier positions.
-        captured: replay steps as CUDA graphs, where there is a GPU.
+        cache: keys and values, possibly of earlier turns.
+        captured: on a GPU, replay steps as CUDA graphs.
         compiled: let torch's compiler fuse the steps.
-        kernels: try the package's own kernels where steps are captured.
+        kernels: try Triton kernels where steps are captured.
 
     Attributes:
-        runs_ahead: steps are launched without waiting for them, so ``launch`` serves before their tokens are known.
+        runs_ahead: whether ``launch`` may be called before the tokens of earlier steps are known to the host.
     """
 
     def __init__(
@@ -36,35 +38,42 @@ class Decoder:
         self.language_model = language_model
         self.cache = cache
         self.runs_ahead = cache.keys.is_cuda
-        self._bucket_step: BucketStep | None = None
-        self._token_step: TokenStep | BucketStep | None = None
+        self._gpu_step: GpuStep | None = None
+        self._step: CpuStep | GpuStep | None = None
         with torch.inference_mode():
             if self.runs_ahead or compiled:
                 capture = make_capture(cache.keys.device) if self.runs_ahead and captured else None
-                self._token_step = self._bucket_step = BucketStep(
+                self._step = self._gpu_step = GpuStep(
                     language_model, cache, capture, compiled=compiled, kernels=kernels
                 )
-            elif TokenStep.serves(language_model):
-                self._token_step = TokenStep(language_model, cache)
+            elif CpuStep.serves(language_model):
+                self._step = CpuStep(language_model, cache)
 
     @property
     def prepares(self) -> bool:
         """Whether its steps are compiled or captured, which another decoder would have to do again."""
-        return self._bucket_step is not None
+        return self._gpu_step is not None
+
+    @property
+    def prepared_s(self) -> Mapping[str, float]:
+        """Seconds that the steps since the last ``prefill`` spent on "compile" and "capture"; empty where none did."""
+        return {} if self._gpu_step is None else self._gpu_step.prepared_s
 
     @torch.inference_mode()
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
-        """Read the prompt [1, S, D]; return the next token's logits [1, vocab_size]."""
+        """Read a prompt [1, S, D] after what the cache holds; return the next token's logits [1, vocab_size]."""
+        if self._gpu_step is not None:
+            self._gpu_step.prepared_s.clear()
         logits: Tensor = self.language_model(inputs_embeds, self.cache)
         return logits
 
     def step(self, token_id: Tensor) -> Tensor:
         """Read one token [1]; return the next one's logits [1, vocab_size], valid until the next step.
 
-        To be called in inference mode, which costs too much to enter twice for each token.
+        Call it in inference mode: entering that here again would cost too much for each token.
         """
-        if self._token_step is not None:
-            return self._token_step(token_id)
+        if self._step is not None:
+            return self._step(token_id)
         embeds = self.language_model.embed_tokens(token_id)[None]  # [1, 1, D]
         logits: Tensor = self.language_model(embeds, self.cache)
         return logits
@@ -74,14 +83,14 @@ class Decoder:
 
         Returns the logits as ``step`` does.  Unless ``commit`` follows, the next step overwrites the slot.
         """
-        if self._bucket_step is None:
+        if self._gpu_step is None:
             raise GenerationError("this decoder's steps cannot be launched; this is a defect of vita-demo")
-        return self._bucket_step.launch(token_id, self.cache.length + ahead)
+        return self._gpu_step.launch(token_id, self.cache.length + ahead)
 
     def verify(self, token_ids: Tensor) -> Tensor:
-        """Read tokens [n] in one pass; return the logits after each [n, vocab_size], valid until the next step.
+        """Read tokens [n] in one forward pass; return the logits after each [n, vocab_size], valid until the next step.
 
-        Only the first token is committed; see ``commit``.  To be called in inference mode, as ``step``.
+        Only the first token is committed; see ``commit``.  Call it in inference mode.
         """
         if len(token_ids) == 1:
             return self.step(token_ids)

@@ -256,7 +256,6 @@ def _materialize(model: VitaModel, device: torch.device, dtype: torch.dtype) -> 
 
 def _quantize(model: VitaModel, quantize: str | None) -> dict[str, QuantizedLinear]:
     """Put quantized layers into the model, and return them by the names of the weights that they replace."""
-    model.quantize = quantize
     layers = replace_linears(model.language_model, quantize) if quantize is not None else {}
     return {f"language_model.{name}.weight": layer for name, layer in layers.items()}
 

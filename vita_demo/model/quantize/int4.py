@@ -28,7 +28,7 @@ class Int4Linear(QuantizedLinear):
         scales: bfloat16 [K / group, N, 2], scale and middle; [2, N, K / group] for this package's product on the CPU.
     """
 
-    name: ClassVar[str] = "int4"
+    format: ClassVar[str] = "int4"
     rows_multiple: ClassVar[int] = 16
     columns_multiple: ClassVar[int] = 2 * GROUPS[-1]
     # Whether the scales of one row stand side by side.

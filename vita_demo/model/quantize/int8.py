@@ -20,7 +20,7 @@ class Int8Linear(QuantizedLinear):
         scales: bfloat16 [N].
     """
 
-    name: ClassVar[str] = "int8"
+    format: ClassVar[str] = "int8"
     rows_multiple: ClassVar[int] = 1
     # torch's product reads past the end of rows of other lengths.
     columns_multiple: ClassVar[int] = 32

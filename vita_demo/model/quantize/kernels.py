@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
-import torch
 from torch import Tensor
 
 from vita_demo.model.ops.cpu_profile import choose, cpu_profile
@@ -30,20 +29,6 @@ def quantized_kernels() -> ModuleType | None:
         )
         return None
     return quantized_triton
-
-
-@cache
-def step_kernels(device: torch.device, head_dim: int) -> ModuleType | None:
-    """Import the kernels for a decode step; None where Triton is missing, or works for no such device or heads."""
-    try:
-        from triton import knobs
-
-        from vita_demo.model.decode import triton_kernels as step_triton
-    except ImportError:
-        return None
-    runs = device.type == "cuda" or knobs.runtime.interpret
-    # Blocks have sizes of powers of two, and a matrix product at least so many columns.
-    return step_triton if runs and head_dim >= 16 and head_dim & (head_dim - 1) == 0 else None
 
 
 @cache

@@ -36,7 +36,7 @@ class QuantizedLinear(nn.Module, ABC):
         ConfigError: when the format takes no matrix of this shape.
     """
 
-    name: ClassVar[str]
+    format: ClassVar[str]
     rows_multiple: ClassVar[int]
     columns_multiple: ClassVar[int]
 
@@ -44,7 +44,7 @@ class QuantizedLinear(nn.Module, ABC):
         super().__init__()
         if out_features % self.rows_multiple or in_features % self.columns_multiple:
             raise ConfigError(
-                f"--quantize {self.name} takes matrices with a multiple of {self.rows_multiple} rows and "
+                f"--quantize {self.format} takes matrices with a multiple of {self.rows_multiple} rows and "
                 f"{self.columns_multiple} columns, not {out_features:,} × {in_features:,}; leave --quantize out"
             )
         self.out_features, self.in_features, self.bias = out_features, in_features, bias

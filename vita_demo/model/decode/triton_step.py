@@ -1,0 +1,99 @@
+"""The decode step in this package's Triton kernels.  Importing this needs Triton."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vita_demo.model.decode import triton_kernels
+from vita_demo.model.decode.step import DecodeStep
+from vita_demo.model.decode.torch_step import CompiledStep
+from vita_demo.model.language_model import DecoderLayer, LanguageModel, RMSNorm
+from vita_demo.model.quantize.linear import QuantizedLinear
+
+
+class TritonStep(DecodeStep):
+    """Six kernels a layer: norms, gate, biases and residuals are part of the matrix products."""
+
+    name = "Triton kernels"
+
+    def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
+        """See ``DecodeStep``."""
+        attention = layer.self_attn
+        qkv = multiply(attention.qkv_proj, x, norm=layer.input_layernorm)  # [1, (heads + 2·kv) · head_dim]
+        return qkv.view(-1, attention.head_dim)  # [heads + 2·kv, head_dim]
+
+    def attend(self, qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """See ``DecodeStep``; the kernel reads what is filled only and needs no bucket."""
+        splits = count_splits(qkv.device, len(keys))
+        return triton_kernels.attend(qkv, (self.cache.cos, self.cache.sin), self.position, keys, values, splits)
+
+    def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
+        """See ``DecodeStep``."""
+        x = multiply(layer.self_attn.o_proj, attended, addend=x)  # [1, D]
+        gate_up = multiply(layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm)  # [1, 2 · intermediate]
+        return multiply(layer.mlp.down_proj, gate_up, gated=True, addend=x)  # [1, D]
+
+    def predict(self, model: LanguageModel, x: Tensor) -> Tensor:
+        """See ``DecodeStep``."""
+        return multiply(model.lm_head, x, norm=model.norm)  # [1, vocab_size]
+
+
+class CompiledTritonStep(TritonStep):
+    """Attention by this package's kernels, everything else by torch's compiler."""
+
+    name = "torch's compiler beside Triton kernels"
+
+    project = staticmethod(CompiledStep.project)
+    finish = staticmethod(CompiledStep.finish)
+    predict = staticmethod(CompiledStep.predict)
+
+
+def multiply(
+    linear: nn.Linear | QuantizedLinear,
+    x: Tensor,
+    *,
+    norm: RMSNorm | None = None,
+    gated: bool = False,
+    addend: Tensor | None = None,
+) -> Tensor:
+    """Multiply one row by a layer's weight [N, K], with what comes before and after the product.
+
+    Args:
+        linear: a layer of the language model, quantized or not.
+        x: [1, K], or with ``gated`` gate and up [1, 2·K].
+        norm: applied to x first.
+        gated: multiply silu(gate) · up.
+        addend: added last, [1, N]; by default the layer's bias.
+
+    Returns:
+        [1, N].
+    """
+    if isinstance(linear, QuantizedLinear):
+        return _multiply_quantized(linear, x, norm, gated, addend)
+    return triton_kernels.multiply(
+        x,
+        linear.weight,
+        norm=None if norm is None else norm.weight,
+        eps=0.0 if norm is None else norm.eps,
+        gated=gated,
+        addend=linear.bias if addend is None else addend,
+    )
+
+
+def _multiply_quantized(
+    linear: QuantizedLinear, x: Tensor, norm: RMSNorm | None, gated: bool, addend: Tensor | None
+) -> Tensor:
+    """Do the same one after the other: the kernels for quantized weights compute nothing but the product."""
+    if norm is not None:
+        x = norm(x)  # [1, K]
+    if gated:
+        gate, up = x.chunk(2, dim=-1)  # each [1, K]
+        x = F.silu(gate) * up  # [1, K]
+    product: Tensor = linear(x)  # [1, N]
+    return product if addend is None else product + addend
+
+
+def count_splits(device: torch.device, kv_heads: int) -> int:
+    """Return into how many splits attention cuts the cache, a power of two: about one for each of the GPU's SMs."""
+    processors = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 8
+    return 1 << (max(1, processors // kv_heads).bit_length() - 1)
