@@ -15,7 +15,7 @@ from benchmarks.machine import timed
 from benchmarks.shapes import Shape
 from benchmarks.watchers import Letters
 from vita_demo.answer import PromptSummary
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.engine.generation import Generation
 from vita_demo.engine.inputs import Inputs
 from vita_demo.engine.vita import VitaForGeneration

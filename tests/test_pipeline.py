@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.golden import CASES, REAL_CASES, golden_request, load_golden
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.preprocess.media import load_media

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.errors import InputError
 from vita_demo.prompt import PromptTurn, build_prompt, build_prompts, system_prompts
 

@@ -220,7 +220,7 @@ def adapt_tokenizer(tokenizer: Any, model: VitaForGeneration) -> Any:
     """Return the tokenizer itself if it is ours, else one of transformers' with its stop and state tokens found."""
     if isinstance(tokenizer, VitaTokenizer):
         return tokenizer
-    from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+    from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 
     stop_ids = {*model.config.stop_token_ids, tokenizer.eos_token_id} - {None}
     encoded = {name: tokenizer.encode(token, add_special_tokens=False) for token, name in STATE_TOKENS.items()}

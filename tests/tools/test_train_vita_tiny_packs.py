@@ -16,7 +16,7 @@ from tools.train_vita_tiny.reading import answer_loss, pointing_loss
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import PLACES, random_scene
 from tools.train_vita_tiny.words import CHINESE
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts

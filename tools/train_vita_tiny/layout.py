@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 
 from vita_demo.checkpoint.config import VitaConfig
-from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.checkpoint.tokenizer import byte_level_bpe
 from vita_demo.model.vita import VitaModel
 

@@ -11,7 +11,7 @@ from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, SAY, Query
 from tools.train_vita_tiny.recordings import Recording
 from tools.train_vita_tiny.scenes import Scene, random_scene
 from tools.train_vita_tiny.voices import is_chinese
-from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.prompt import system_prompts
 
 TEXT, SPEECH, NOISE = STATE_TOKENS

@@ -15,7 +15,7 @@ from tools.train_vita_tiny.album import Sight
 from tools.train_vita_tiny.pointing import Look
 from tools.train_vita_tiny.recordings import Recording
 from vita_demo.checkpoint.config import AudioConfig
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID
 from vita_demo.prompt import build_prompt
 
 Encode = Callable[[str], list[int]]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tools.train_vita_tiny.packs import NO_LABEL, Group
 from tools.train_vita_tiny.scenes import PLACES
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
 # How much attention to what an answer is about counts beside the answer.

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from vita_demo.checkpoint.config import read_json
-from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.errors import CheckpointError
 
 # Qwen2's pattern: English contractions, words, single digits, punctuation, line ends, spaces.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vita_demo.answer import PromptSummary
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.engine.generation import Generation
 from vita_demo.engine.inputs import Inputs, check_fits
 from vita_demo.errors import ConfigError, InputError

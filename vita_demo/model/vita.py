@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vita_demo.checkpoint.config import VitaConfig
-from vita_demo.checkpoint.media_markers import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
+from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.errors import InputError
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.language_model import LanguageModel

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vita_demo.answer import Answer
-from vita_demo.checkpoint.state_tokens import STATE_TOKENS
+from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.console.console import print_markdown
 from vita_demo.console.status_line import StatusLine
 from vita_demo.generation.events import Event
