@@ -196,7 +196,7 @@ def test_the_command_line_counts_drafts_where_they_were_asked_for(vita: Vita, tm
     preset.write_text("speculate = 3\njson = true\n")
     assert "drafts" in vita("--config", preset, *SCENE).json["metrics"]
     run = vita(*SCENE, "--speculate", 4, "--engine", "transformers")
-    assert run.error == "speculate 4 works in the native engine only; leave it or engine transformers"
+    assert run.error == "speculate 4 works in the native engine only; leave it or engine transformers out"
     assert run.code == 2
 
 

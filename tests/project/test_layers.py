@@ -25,8 +25,11 @@ LIGHT = (
     *("errors", "resources", "metrics", "request", "answer", "checkpoint", "prompt", "preprocess", "console"),
     *("callbacks", "commands", "cli"),
 )
-"""What is imported before torch: these import it, if at all, inside a function."""
-HEAVY_COMMANDS = ("commands.report", "commands.run.replay", "commands.compare.run")
+"""What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""
+HEAVY = {
+    *("commands.report", "commands.run.replay", "commands.compare.run"),
+    *(f"commands.doctor.{name}" for name in ("configuration", "devices", "files", "memory", "tensors")),
+}
 ONLY_IN = {"rich": ("console", "commands"), "click": ("cli",), "prompt_toolkit": ("console",)}
 
 
@@ -88,7 +91,7 @@ def test_a_library_that_one_folder_wraps_is_imported_there_alone(path: Path) -> 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_what_comes_before_torch_does_not_import_it_at_the_top(path: Path) -> None:
     module = name_of(path).removeprefix("vita_demo.")
-    if module in HEAVY_COMMANDS or not module.startswith(LIGHT):
+    if module in HEAVY or not module.startswith(LIGHT):
         return
     heavy = {"torch", "transformers", "librosa"}
     assert {name.split(".")[0] for name in imports(path, top_level_only=True)} & heavy == set()

@@ -51,12 +51,14 @@ def run(console: "Console", **flags: Any) -> None:
       replay     repeat a saved run
       callbacks  list the callbacks
     """  # noqa: D301 - click wants the character
+    request = make_request(flags)
+    form = _form(flags)
+
     from vita_demo.callbacks.registry import DEFAULT
     from vita_demo.commands.run.demo import Demo, Output
 
-    request = make_request(flags)
     callbacks = flags["callback"] or (DEFAULT if flags["enable_callbacks"] else ())
-    output = Output(_form(flags), flags["show_state"], callbacks, flags["save_run"])
+    output = Output(form, flags["show_state"], callbacks, flags["save_run"])
     source = make_source(flags, console)
     settings = source.read()
     options = make_options(flags, settings)
