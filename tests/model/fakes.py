@@ -77,7 +77,7 @@ def make_layer(quantize: str, weight: Tensor, bias: Tensor | None = None) -> Qua
     if bias is not None:
         linear.bias = nn.Parameter(bias, requires_grad=False)
     layer = FORMATS[quantize].like(linear)
-    layer.fill(slice(None), weight)
+    layer.quantize(slice(None), weight)
     return layer
 
 

@@ -1,6 +1,6 @@
 """The "whale" audio encoder and its adapter: filter-bank frames to language-model positions.
 
-Knows log-mel frames [N, T, mel bins]; clips of one call have one length, so nothing is padded and no mask is needed.
+Knows log-mel frames [N, T, mel bins].  The clips of one call have the same length, so there is no padding and no mask.
 """
 
 import math
@@ -48,8 +48,8 @@ class Subsampling(nn.Module):
 class RelativeAttention(nn.Module):
     """Self-attention with Transformer-XL's position terms, without its relative shift.
 
-    Positions are the absolute sinusoids p of the frames, so the scores (q + u)·k + (q + v)·p are one dot product of
-    [q + u, q + v] and [k, p], and the whole is one call of scaled_dot_product_attention.
+    Without the shift, positions are the absolute sinusoids p of the frames.  The scores (q + u)·k + (q + v)·p are then
+    one dot product of [q + u, q + v] and [k, p], so that one call of scaled_dot_product_attention computes it all.
     """
 
     def __init__(self, config: AudioConfig) -> None:

@@ -1,7 +1,7 @@
 """The Qwen2 decoder with a static KV cache.
 
-Knows embeddings, positions and its cache; knows nothing of pictures, sound, prompts or sampling.  The query, key and
-value matrices are one, and so are gate and up: fewer and larger products, for each token.
+Knows embeddings, positions and its cache; knows nothing of pictures, sound, prompts or sampling.  Query, key and value
+matrices are stacked into one, and so are gate and up: fewer and larger products for each token.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from vita_demo.checkpoint.config import TextConfig
 from vita_demo.model.ops.bfloat16_linear import Linear
 
-# The MLP's four wide intermediates would take more memory than anything else in a long prompt.
+# Rows per MLP call: its temporaries of 4 · intermediate_size values a row would dominate memory in long prompts.
 MLP_POSITIONS = 2048
 
 
@@ -25,7 +25,7 @@ class KVCache:
     Attributes:
         keys, values: [layers, 1, key-value heads, capacity, head_dim].
         cos, sin: rotary tables [capacity, head_dim].
-        length: positions that are filled.
+        length: how many slots are filled, from the first on.
     """
 
     keys: Tensor
@@ -36,16 +36,16 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Positions that fit."""
+        """Number of slots: the longest text, prompt and answer together."""
         return self.keys.shape[3]
 
     def truncate(self, length: int) -> None:
-        """Forget all positions from ``length`` on; what comes next is written over them."""
+        """Forget all positions from ``length`` on; their slots will be overwritten."""
         self.length = min(self.length, length)
 
     @classmethod
     def allocate(cls, config: TextConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
-        """Reserve ``capacity`` positions; 2 · layers · key-value heads · head_dim values each."""
+        """Allocate ``capacity`` slots of 2 · layers · key-value heads · head_dim values each."""
         shape = (config.num_hidden_layers, 1, config.num_key_value_heads, capacity, config.head_dim)
         cos, sin = rotary_table(config, capacity, device)
         keys, values = torch.empty(2, *shape, device=device, dtype=dtype)
@@ -58,13 +58,13 @@ def rotary_table(config: TextConfig, length: int, device: torch.device) -> tuple
     The first half of the sine is negative, so that a rotation is ``x · cos + swap_halves(x) · sin``.
     """
     half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
-    # Multiplied by the rounded inverse, as in training: dividing instead moves far positions by 1e-4 radians.
+    # Multiplied by the rounded inverse, as in training: a division would move far positions by 1e-4 radians.
     angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * (1.0 / config.rope_theta**half)
     return torch.cat([angles.cos()] * 2, dim=-1), torch.cat([-angles.sin(), angles.sin()], dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary positions to [1, heads, S, head_dim], with tables [S, head_dim]."""
+    """Apply rotary positions to [..., S, head_dim], with tables [S, head_dim] from ``rotary_table``."""
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
@@ -110,13 +110,13 @@ class Attention(nn.Module):
         """Attend from the last S of the T positions: [1, heads, S, head_dim] over [1, kv heads, T, head_dim]."""
         new, filled = query.shape[2], keys.shape[2]
         if new == 1:
-            # The queries of one group share their keys, so they stand as rows over them and nothing is repeated.
+            # The queries of a group are the rows of one matrix over their common keys, so that no key is repeated.
             grouped = query.view(1, self.kv_heads, -1, self.head_dim)  # [1, kv heads, group, head_dim]
             return F.scaled_dot_product_attention(grouped, keys, values).view_as(query)
         if new == filled:
             return F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True)
         if query.is_cuda and _flash_serves(query, keys, values):
-            # Its own operation, as the causal mask of scaled_dot_product_attention begins at the first key.
+            # Called directly: scaled_dot_product_attention aligns its causal mask to the first key, not to the last.
             flash: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, is_causal=True)[0]  # noqa: SLF001
             return flash
         mask = torch.ones(new, filled, dtype=torch.bool, device=query.device).tril(filled - new)
@@ -124,7 +124,7 @@ class Attention(nn.Module):
 
 
 def _flash_serves(query: Tensor, keys: Tensor, values: Tensor) -> bool:
-    """Tell whether FlashAttention takes these, with fewer key-value heads than queries and a mask to the last key."""
+    """Tell whether FlashAttention takes these, with grouped queries and a causal mask aligned to the last key."""
     params = SDPAParams(query, keys, values, None, 0.0, False, True)
     return query.shape[-1] % 8 == 0 and can_use_flash_attention(params)
 
@@ -190,7 +190,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        # Given its weight, the table skips an initialization that on the meta device would import torch's compiler.
+        # Given a weight, Embedding skips its initialization, which on the meta device would import torch's compiler.
         table = torch.empty(config.vocab_size, config.hidden_size)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, _weight=table)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
@@ -205,21 +205,24 @@ class LanguageModel(nn.Module):
         return getattr(self.get_submodule("layers.0.mlp.down_proj"), "format", None)
 
     def bytes_per_token(self, context: int) -> int:
-        """Bytes that one decode step must read: all weights but the embedding table, and ``context`` positions."""
-        read = getattr(self.lm_head, "weight", None) is self.embed_tokens.weight
-        table = 0 if read else self.embed_tokens.weight.nbytes
+        """Bytes that one decode step must read: the cache of ``context`` positions, and all weights.
+
+        The embedding table counts only where it is the output head too.
+        """
+        tied = getattr(self.lm_head, "weight", None) is self.embed_tokens.weight
+        table = 0 if tied else self.embed_tokens.weight.nbytes
         weights = sum(parameter.nbytes for parameter in self.parameters()) - table
         config = self.config
         values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context
         return weights + values * self.norm.weight.itemsize
 
     def allocate_cache(self, capacity: int) -> KVCache:
-        """Make an empty cache for ``capacity`` positions on the model's device."""
+        """Make an empty cache of ``capacity`` slots on the model's device."""
         weight = self.norm.weight
         return KVCache.allocate(self.config, capacity, weight.device, weight.dtype)
 
     def grow_cache(self, cache: KVCache, capacity: int) -> KVCache:
-        """Return a cache for ``capacity`` positions with the filled ones of ``cache`` copied."""
+        """Return a cache of ``capacity`` slots that begins with a copy of the filled ones of ``cache``."""
         grown = self.allocate_cache(capacity)
         grown.keys[:, :, :, : cache.length] = cache.keys[:, :, :, : cache.length]
         grown.values[:, :, :, : cache.length] = cache.values[:, :, :, : cache.length]
@@ -227,7 +230,11 @@ class LanguageModel(nn.Module):
         return grown
 
     def forward(self, inputs_embeds: Tensor, cache: KVCache, last: int = 1) -> Tensor:
-        """Append S positions [1, S, D] to the cache and return the logits [last, vocab_size] after the last of them."""
+        """Append S positions [1, S, D] to the cache.
+
+        Returns:
+            The logits after each of the ``last`` positions, [last, vocab_size].
+        """
         x = inputs_embeds
         for index, layer in enumerate(self.layers):
             x = layer(x, cache, index)

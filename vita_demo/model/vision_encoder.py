@@ -1,7 +1,7 @@
 """InternViT: 448-pixel tiles to features.
 
-Knows pixels and patches.  What the original does around the transformer (features without the class token and without
-a final norm, halved, 2 × 2 patches joined) is done here, so that what leaves is what the projector takes.
+Knows pixels and patches.  It returns what the projector takes: as in the original, the class token is dropped, there is
+no final norm, features are halved, and 2 × 2 patches are joined.
 """
 
 import torch

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.model.fakes import CONFIG, PROMPT, SHAPES, make_model, walk
 from vita_demo.model.decode.cpu_step import CpuStep
 from vita_demo.model.decode.decoder import Decoder
-from vita_demo.model.decode.gemv import STRIPES, bind_product
+from vita_demo.model.decode.gemv import STRIPES, bind_gemv
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -57,14 +57,14 @@ def test_products_are_those_of_linear_to_the_last_bit(rows: int, columns: int, u
     use_profile(gemv_stripes_small=True)
     weight, x, bias = torch.randn(rows, columns), torch.randn(columns), torch.randn(rows)
     out = torch.full((rows,), float("nan"))
-    bind_product(weight, x, out)()
+    bind_gemv(weight, x, out)()
     assert torch.equal(out, F.linear(x[None], weight)[0])
-    bind_product(weight, x, out, bias)()
+    bind_gemv(weight, x, out, bias)()
     assert torch.equal(out, F.linear(x[None], weight, bias)[0])
     total = bias.clone()
-    bind_product(weight, x, total, total)()
+    bind_gemv(weight, x, total, total)()
     assert torch.equal(total, out)
-    bind_product(weight, x, out)(alpha=0.5)
+    bind_gemv(weight, x, out)(alpha=0.5)
     assert torch.allclose(out, 0.5 * F.linear(x, weight), atol=1e-4)
 
 
@@ -80,6 +80,6 @@ def test_products_go_in_stripes_without_a_copy(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "baddbmm", lambda _addend, _x, weight, **_: seen.append(weight))
     weight = torch.randn(rows, 128)
-    bind_product(weight, torch.randn(128), torch.empty(rows))()
+    bind_gemv(weight, torch.randn(128), torch.empty(rows))()
     assert [len(found) for found in seen] == [stripes] * bool(stripes)
     assert all(found.data_ptr() == weight.data_ptr() for found in seen)

@@ -13,7 +13,7 @@ from vita_demo.model.ops.bfloat16_linear import Linear, linear_in_float32
 @pytest.mark.parametrize("shape", [(1, 9, 48), (12, 48)])
 @torch.inference_mode()
 def test_blocks_make_no_difference(block: int, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upcast, "_BLOCK", block)
+    monkeypatch.setattr(upcast, "_BLOCK_VALUES", block)
     x, weight, bias = (torch.randn(size).bfloat16() for size in (shape, (97, 48), (97,)))
     for added in (bias, None):
         found = linear_in_float32(x, weight, added)
@@ -36,7 +36,7 @@ def test_float32_is_taken_where_it_is_faster(
     dtype: torch.dtype, rows: int, faster: bool, taken: bool, use_profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    use_profile(gemm_widens_bfloat16=faster)
+    use_profile(bfloat16_gemm_in_float32=faster)
     monkeypatch.setattr(
         upcast, "linear_in_float32", lambda x, weight, bias: calls.append(x) or F.linear(x, weight, bias)
     )
@@ -47,7 +47,7 @@ def test_float32_is_taken_where_it_is_faster(
 
 
 def test_training_goes_without_it(use_profile) -> None:
-    use_profile(gemm_widens_bfloat16=True)
+    use_profile(bfloat16_gemm_in_float32=True)
     linear = Linear(48, 16).bfloat16()
     linear(torch.randn(8, 48).bfloat16()).sum().backward()
     assert linear.weight.grad is not None
@@ -59,6 +59,6 @@ def test_a_prompt_gives_the_same_logits_either_way(use_profile) -> None:
     prompt = torch.randn(1, 12, CONFIG.hidden_size).bfloat16()
     logits = []
     for faster in (False, True):
-        use_profile(gemm_widens_bfloat16=faster)
+        use_profile(bfloat16_gemm_in_float32=faster)
         logits.append(model(prompt, model.allocate_cache(12)))
     assert float((logits[0] - logits[1]).abs().max()) < 0.03 * float(logits[0].abs().max())

@@ -9,7 +9,7 @@ import torch
 
 from vita_demo.errors import InputError
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.model.decode.gemv import bfloat16_is_faster, bind_product
+from vita_demo.model.decode.gemv import bfloat16_is_faster, bind_gemv
 from vita_demo.model.ops import cpu_profile as module
 from vita_demo.model.ops.bfloat16_linear import float32_is_faster
 from vita_demo.model.ops.cpu_profile import CHOICES, FILE_NAME, CpuProfile, ProfileStore, cpu_profile
@@ -132,11 +132,11 @@ def test_a_profile_is_described_in_one_line() -> None:
 
 MEASURING = {
     "gemv_bypasses_onednn": bypass_is_faster,
-    "gemm_widens_bfloat16": float32_is_faster,
+    "bfloat16_gemm_in_float32": float32_is_faster,
     "decodes_bfloat16": bfloat16_is_faster,
-    "gemv_stripes_small": lambda: bind_product(torch.ones(768, 128), torch.ones(128), torch.ones(768)),
+    "gemv_stripes_small": lambda: bind_gemv(torch.ones(768, 128), torch.ones(128), torch.ones(768)),
     **{
-        f"{quantize}_by_numba": lambda layer=layer: layer(1024, 1024, None, torch.device("cpu")).settle()
+        f"{quantize}_by_numba": lambda layer=layer: layer(1024, 1024, None, torch.device("cpu")).pack()
         for quantize, layer in FORMATS.items()
     },
 }

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.model.fakes import make_model, walk
-from vita_demo.model.decode.gemv import bind_product, fastest_way
+from vita_demo.model.decode.gemv import bind_gemv, gemv_context
 from vita_demo.model.ops.onednn import bypass
 
 
@@ -25,13 +25,13 @@ def test_either_way_gives_the_product_of_linear(rows: int, columns: int, around:
     weight, x, bias = (torch.randn(size).bfloat16() for size in ((rows, columns), (columns,), (rows,)))
     expected = F.linear(x.float(), weight.float())
     out = torch.full((rows,), float("nan"), dtype=torch.bfloat16)
-    with fastest_way(torch.bfloat16):
-        bind_product(weight, x, out)()
+    with gemv_context(torch.bfloat16):
+        bind_gemv(weight, x, out)()
         assert torch.allclose(out.float(), expected, rtol=2**-7, atol=1e-2)
-        bind_product(weight, x, out, bias)(alpha=0.5)
+        bind_gemv(weight, x, out, bias)(alpha=0.5)
         assert torch.allclose(out.float(), bias.float() + expected / 2, rtol=2**-7, atol=0.1)
         total = bias.clone()
-        bind_product(weight, x, total, total)(alpha=0.5)
+        bind_gemv(weight, x, total, total)(alpha=0.5)
         assert torch.equal(total, out)
 
 
@@ -71,5 +71,5 @@ def test_what_was_off_stays_off() -> None:
 
 
 def test_only_bfloat16_goes_around() -> None:
-    with fastest_way(torch.float32):
+    with gemv_context(torch.float32):
         assert enabled()

@@ -1,4 +1,4 @@
-"""Quantized products on a GPU: the kernels give what the widened weights give, and 7 billion weights fit 8 GB."""
+"""Quantized products on a GPU: the kernels give what the dequantized weights give, and 7 billion weights fit 8 GB."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize import int4 as quantized_int4
 from vita_demo.model.quantize import int8 as quantized_int8
-from vita_demo.model.quantize.kernels import FEW_ROWS, quantized_kernels
+from vita_demo.model.quantize.kernels import MAX_GPU_KERNEL_ROWS, triton_products
 from vita_demo.model.quantize.replace import FORMATS, quantize_in_place, replace_linears
 from vita_demo.resources import resource
 
@@ -21,17 +21,17 @@ CUDA = torch.device("cuda")
 
 @pytest.mark.parametrize("quantize", FORMATS)
 @pytest.mark.parametrize("shape", [(16, 64), (48, 192), (112, 896), (160, 3584), (1296, 9472)])
-@pytest.mark.parametrize("rows", [1, 3, FEW_ROWS, 40])
+@pytest.mark.parametrize("rows", [1, 3, MAX_GPU_KERNEL_ROWS, 40])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @torch.inference_mode()
-def test_products_are_those_of_the_widened_weight(
+def test_products_are_those_of_the_dequantized_weight(
     quantize: str, shape: tuple[int, int], rows: int, dtype: torch.dtype
 ) -> None:
     weight, bias = torch.randn(shape), torch.randn(shape[0]).to(dtype)
     on_cpu, layer = make_layer(quantize, weight), make_layer(quantize, weight, bias).to(CUDA)
     assert torch.equal(layer.packed.cpu(), on_cpu.packed)
     x = torch.randn(1, rows, shape[1]).to(dtype)
-    expected = F.linear(x.float(), on_cpu.widen(slice(None), torch.float32), bias.float())
+    expected = F.linear(x.float(), on_cpu.dequantize(slice(None), torch.float32), bias.float())
     found = layer(x.to(CUDA)).float().cpu()
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 0.01 * float(expected.abs().max())
@@ -39,12 +39,12 @@ def test_products_are_those_of_the_widened_weight(
 
 @pytest.mark.parametrize("module", [quantized_int8, quantized_int4])
 @torch.inference_mode()
-def test_without_triton_the_weights_are_widened(module, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quantized_kernels() is not None, "Triton comes with torch for CUDA"
+def test_without_triton_the_weights_are_dequantized(module, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert triton_products() is not None, "Triton comes with torch for CUDA"
     layer = make_layer(module.__name__[-4:], torch.randn(112, 192)).to(CUDA)
     x = torch.randn(1, 192, device=CUDA)
     with_kernels = layer(x)
-    monkeypatch.setattr(module, "quantized_kernels", lambda: None)
+    monkeypatch.setattr(module, "triton_products", lambda: None)
     assert torch.allclose(layer(x), with_kernels, rtol=1e-2, atol=1e-1)
 
 

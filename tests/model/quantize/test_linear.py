@@ -50,19 +50,19 @@ def weight() -> torch.Tensor:
 
 @pytest.mark.parametrize("quantize", FORMATS)
 def test_each_value_is_at_most_half_a_step_off(quantize: str, weight: torch.Tensor) -> None:
-    widened = make_layer(quantize, weight).widen(slice(None), torch.float32)
+    dequantized = make_layer(quantize, weight).dequantize(slice(None), torch.float32)
     # Scale and middle are rounded themselves, to 8 bits: at an end of the range that adds up.
     allowed = 0.5 * steps(quantize, weight) + 2**-8 * weight.abs().amax(1, keepdim=True)
-    assert bool(((widened - weight).abs() <= allowed).all())
-    assert float((widened - weight).abs().mean()) < 0.3 * float(steps(quantize, weight).mean())
-    assert torch.equal(widened[3], torch.zeros(192))
+    assert bool(((dequantized - weight).abs() <= allowed).all())
+    assert float((dequantized - weight).abs().mean()) < 0.3 * float(steps(quantize, weight).mean())
+    assert torch.equal(dequantized[3], torch.zeros(192))
 
 
 @pytest.mark.parametrize("quantize", FORMATS)
 def test_rows_may_be_filled_in_any_blocks(quantize: str, weight: torch.Tensor) -> None:
     whole, parts = make_layer(quantize, weight), make_layer(quantize, torch.zeros_like(weight))
     for rows in reversed([*row_blocks(*weight.shape, values=1000)]):
-        parts.fill(rows, weight[rows])
+        parts.quantize(rows, weight[rows])
     assert torch.equal(whole.packed, parts.packed)
     assert torch.equal(whole.scales, parts.scales)
 
@@ -71,14 +71,14 @@ def test_rows_may_be_filled_in_any_blocks(quantize: str, weight: torch.Tensor) -
 @pytest.mark.parametrize("rows", [1, 5, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @torch.inference_mode()
-def test_products_are_those_of_the_widened_weight(
+def test_products_are_those_of_the_dequantized_weight(
     quantize: str, rows: int, dtype: torch.dtype, weight: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized_linear, "_CPU_BLOCK", 1000)
+    monkeypatch.setattr(quantized_linear, "_CPU_BLOCK_VALUES", 1000)
     bias = torch.randn(112).to(dtype)
     layer, x = make_layer(quantize, weight, bias), torch.randn(1, rows, 192).to(dtype)
-    expected = F.linear(x.float(), layer.widen(slice(None), torch.float32), bias.float())
-    layer.settle()
+    expected = F.linear(x.float(), layer.dequantize(slice(None), torch.float32), bias.float())
+    layer.pack()
     found = layer(x)
     assert found.dtype == dtype
     assert found.shape == expected.shape
@@ -87,8 +87,8 @@ def test_products_are_those_of_the_widened_weight(
 
 @torch.inference_mode()
 def test_many_rows_in_float32_are_multiplied_in_float32(weight: torch.Tensor) -> None:
-    layer, x = make_layer("int8", weight), torch.randn(quantized_linear.FEW_ROWS_ON_CPU, 192)
-    expected = F.linear(x, layer.widen(slice(None), torch.float32))
+    layer, x = make_layer("int8", weight), torch.randn(quantized_linear.MIN_CPU_GEMM_ROWS, 192)
+    expected = F.linear(x, layer.dequantize(slice(None), torch.float32))
     assert torch.allclose(layer(x), expected, atol=1e-4)
 
 
@@ -134,7 +134,7 @@ def load(pipeline: Pipeline, quantize: str | None, dtype: torch.dtype = torch.bf
 def test_loading_equals_quantizing_what_was_loaded(
     quantize: str, embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized_linear, "_FILL_BLOCK", 5000)
+    monkeypatch.setattr(quantized_linear, "_QUANTIZE_BLOCK_VALUES", 5000)
     # The embedded weights are stored in 16 bits, so that float32 holds them exactly.
     loaded, other = load(embedded_pipeline, quantize, torch.float32), load(embedded_pipeline, None, torch.float32)
     quantize_in_place(other.language_model, quantize)
@@ -161,7 +161,7 @@ def test_never_more_than_one_matrix_is_there_in_more_bits(
         tensor.size_bytes for name, tensor in _stored(embedded_pipeline).items() if name.endswith("proj.weight")
     )
     monkeypatch.setattr(StoredTensor, "read", tracked)
-    monkeypatch.setattr(quantized_linear, "_FILL_BLOCK", 192 * 64)
+    monkeypatch.setattr(quantized_linear, "_QUANTIZE_BLOCK_VALUES", 192 * 64)
     load(embedded_pipeline, quantize)
     assert 0 < most[0] <= largest
     assert not alive

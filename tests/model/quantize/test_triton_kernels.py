@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.model.fakes import make_layer
-from vita_demo.model.quantize.kernels import quantized_kernels
+from vita_demo.model.quantize.kernels import triton_products
 from vita_demo.model.quantize.replace import FORMATS
 
 pytest.importorskip("triton", reason="needs Triton")
@@ -17,14 +17,14 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_a_product_is_that_of_the_widened_weight(
+def test_a_product_is_that_of_the_dequantized_weight(
     quantize: str, shape: tuple[int, int], rows: int, dtype: torch.dtype
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     layer = make_layer(quantize, torch.randn(shape, generator=generator))
     x = torch.randn(rows, shape[1], generator=generator).to(dtype)
-    expected = F.linear(x.float(), layer.widen(slice(None), torch.float32))
-    kernels = quantized_kernels()
+    expected = F.linear(x.float(), layer.dequantize(slice(None), torch.float32))
+    kernels = triton_products()
     assert kernels is not None
     multiply = {"int8": kernels.multiply_int8, "int4": kernels.multiply_int4}[quantize]
     found = multiply(x.to(DEVICE), layer.packed.to(DEVICE), layer.scales.to(DEVICE))

@@ -1,1 +1,1 @@
-"""One token at a time: the cache's owner and the ways to take a step."""
+"""Decoding one token at a time: the decoder, and its step for CPUs and for GPUs."""

@@ -1,7 +1,7 @@
-"""Compiles a step's Triton kernels before there are weights: seconds that loading takes anyway.
+"""Compiles the decode step's Triton kernels in a thread while the weights are loaded.
 
-Triton compiles for dtypes, for a few constants, and for sizes that are multiples of 16 or not.  So a model of one small
-layer with the same heads needs the same kernels as the large one.
+Triton specializes a kernel for dtypes, for a few constants, and for whether sizes are multiples of 16.  So a model of
+one small layer with the same heads needs the same kernels as the large one.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
 
 _POSITIONS = 64
-# The larger a quantized format's groups may be, the more columns it takes to fill two.
+# Two of the largest groups of int4, so that the small model has the groups of a large one.
 _INTERMEDIATE = 256
 
 
@@ -25,11 +25,11 @@ _INTERMEDIATE = 256
 def kernels_compiled_beside(
     config: TextConfig, device: torch.device, dtype: torch.dtype, quantize: str | None
 ) -> Iterator[None]:
-    """Compile in a thread what steps on a GPU will need, and wait for it at the end."""
+    """Compile the kernels for a GPU in a thread, and wait for it at the end; on a CPU do nothing."""
     if device.type != "cuda":
         yield
         return
-    # What fails here fails again at the first step, which says so and goes on without.
+    # Errors are ignored here: they come again at the first step, which warns and falls back.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(compile_kernels, config, device, dtype, quantize)
         yield
@@ -37,7 +37,7 @@ def kernels_compiled_beside(
 
 @torch.inference_mode()
 def compile_kernels(config: TextConfig, device: torch.device, dtype: torch.dtype, quantize: str | None) -> None:
-    """Take one step of a small model that needs the kernels of a large one."""
+    """Take one step of a small model that needs the same kernels as a model of ``config``."""
     model = LanguageModel(small_as(config)).to(device, dtype)
     if quantize is not None:
         quantize_in_place(model, quantize)
@@ -47,7 +47,7 @@ def compile_kernels(config: TextConfig, device: torch.device, dtype: torch.dtype
 
 
 def small_as(config: TextConfig) -> TextConfig:
-    """Return the shape of a small model whose sizes are multiples of 16 where those of ``config`` are."""
+    """Return the shape of a small model whose sizes are multiples of 16 wherever those of ``config`` are."""
     return replace(
         config,
         num_hidden_layers=1,

@@ -1,7 +1,8 @@
-"""One decode step on the CPU: what ``LanguageModel.forward`` computes for one position, without its modules.
+"""A decode step for CPUs: what ``LanguageModel.forward`` computes for one position, without its modules.
 
-At one position most products are small, and calling modules and making tensors costs more than the arithmetic.  Here
-every weight, buffer and view is looked up once, and a step is a flat list of operations that write in place.
+For one position most products are small, and calling modules and allocating tensors costs more than the arithmetic.
+So every weight, buffer and view is looked up once, when the step is made, and taking it is a flat list of operations
+that write in place.
 """
 
 from collections.abc import Iterator
@@ -13,21 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vita_demo.checkpoint.config import TextConfig
-from vita_demo.model.decode.gemv import Product, bind_linear, fastest_way
+from vita_demo.model.decode.gemv import Gemv, bind_linear, gemv_context
 from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel
 
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Buffers:
-    """What all layers write to, with the views that they read.
+    """The activations of one position, which all layers overwrite, with the views that are read.
 
     Attributes:
         x: the residual stream [D].
-        normed: what the products of a layer read [D].
-        qkv: queries, keys and values [(heads + 2·kv) · head_dim].
-        query: [kv heads, group, head_dim], turned to their position; so are the keys.
-        key, value: [kv heads, head_dim].
+        normed: x after a norm [D].
+        qkv: queries, keys and values before rotation [(heads + 2·kv) · head_dim].
+        query: rotated [kv heads, group, head_dim].
+        key: rotated [kv heads, head_dim].
+        value: a view of ``qkv`` [kv heads, head_dim].
         attended: [kv heads, group, head_dim].
         gate_up: [2 · intermediate], with ``gate`` and ``up`` as its halves.
     """
@@ -43,22 +45,22 @@ class Buffers:
         self.query = self._rotated[:heads].view(kv_heads, -1, head_dim)  # [kv heads, group, head_dim]
         self.key = self._rotated[heads:]
         self.attended = torch.empty_like(self.query)
-        self._scale, self._nothing = head_dim**-0.5, like.new_zeros(1, 1, 1)
+        self._scale, self._zero = head_dim**-0.5, like.new_zeros(1, 1, 1)
         self.gate_up = like.new_empty(2 * config.intermediate_size)
         self.gate, self.up = self.gate_up.chunk(2)
 
     def rotate(self, cos: Tensor, sins: tuple[Tensor, ...]) -> None:
-        """Turn queries and keys by one position's row [head_dim] of the table, the sine in halves."""
-        (first, second), (turned_first, turned_second) = self._halves, self._rotated_halves
+        """Rotate queries and keys by one position's cosine [head_dim] and halved signed sine [head_dim / 2] × 2."""
+        (first, second), (rotated_first, rotated_second) = self._halves, self._rotated_halves
         torch.mul(self._projected, cos, out=self._rotated)
-        turned_first.addcmul_(second, sins[0])
-        turned_second.addcmul_(first, sins[1])
+        rotated_first.addcmul_(second, sins[0])
+        rotated_second.addcmul_(first, sins[1])
 
     def attend(self, keys: Tensor, values: Tensor) -> None:
-        """Attend over [kv heads, T, head_dim]; the queries of one group stand as rows over their keys."""
+        """Attend over [kv heads, T, head_dim]; the queries of a group are the rows of one matrix."""
         if keys.dtype == torch.float32:
-            # With so few rows two products and a softmax are faster than the one kernel, which is made for many.
-            scores = torch.baddbmm(self._nothing, self.query, keys.mT, beta=0, alpha=self._scale)
+            # For so few rows, two products and a softmax beat the fused kernel, which is made for many.
+            scores = torch.baddbmm(self._zero, self.query, keys.mT, beta=0, alpha=self._scale)
             torch.bmm(scores.softmax(-1), values, out=self.attended)
         else:
             attended = F.scaled_dot_product_attention(self.query[None], keys[None], values[None])
@@ -67,18 +69,18 @@ class Buffers:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's weights, bound to the buffers."""
+    """One layer's norms, and its products bound to the buffers."""
 
     input_norm: Tensor
-    qkv: Product
-    o: Product
+    qkv: Gemv
+    o: Gemv
     post_norm: Tensor
-    gate_up: Product
-    down: Product
+    gate_up: Gemv
+    down: Gemv
 
     @classmethod
     def bind(cls, layer: DecoderLayer, buffers: Buffers) -> "Layer":
-        """Look up what a step needs of ``layer``."""
+        """Bind the weights of ``layer``; both residuals are added by the products ``o`` and ``down``."""
         attention, mlp, b = layer.self_attn, layer.mlp, buffers
         return cls(
             input_norm=layer.input_layernorm.weight,
@@ -94,7 +96,7 @@ class CpuStep:
     """Reads one token after those in the cache.
 
     Args:
-        model: on the CPU, see ``serves``.
+        model: one that ``serves`` accepts.
         cache: the generation's; it may be truncated between steps.
     """
 
@@ -107,18 +109,18 @@ class CpuStep:
         self._logits = self._norm.new_empty(model.config.vocab_size)
         self._head = bind_linear(model.lm_head, buffers.normed, self._logits)
         self._eps = model.config.rms_norm_eps
-        self._way = fastest_way(self._norm.dtype)
+        self._context = gemv_context(self._norm.dtype)
 
     @staticmethod
     def serves(model: LanguageModel) -> bool:
-        """Tell whether the model is where and in a precision in which this is faster than its modules."""
+        """Tell whether the model is on the CPU, in a dtype in which this is faster than its modules."""
         weight = model.norm.weight
         return weight.device.type == "cpu" and weight.dtype in _DTYPES
 
     def __call__(self, token_id: Tensor) -> Tensor:
         """Read one token [1]; return the next one's logits [1, vocab_size], which the next step overwrites."""
         position = self._cache.length
-        with self._way:
+        with self._context:
             self._read(token_id, position)
         self._cache.length = position + 1
         return self._logits[None]  # [1, vocab_size]
@@ -140,13 +142,20 @@ class CpuStep:
         self._head(alpha=self._normalize(self._norm))
 
     def _rows(self, position: int) -> Iterator[tuple[Tensor, ...]]:
-        """Give each layer's place for a new key and value [kv heads, head_dim], and all up to there."""
+        """Yield for each layer the cache slots of the new key and value, and all filled slots including them.
+
+        Yields:
+            key, value [kv heads, head_dim], keys, values [kv heads, T, head_dim]; views of the cache.
+        """
         new = [cache.select(2, position).unbind() for cache in self._caches]  # layers × [kv heads, head_dim]
         filled = [cache.narrow(2, 0, position + 1).unbind() for cache in self._caches]  # layers × [kv heads, T, …]
         return zip(*new, *filled, strict=True)
 
     def _normalize(self, weight: Tensor) -> float:
-        """Write the root-mean-square norm of the residual but for one factor, which the next product takes along."""
+        """Write ``x · weight`` to ``normed`` and return 1 / rms(x), which the next product multiplies by.
+
+        A norm is the same factor for the whole row, so it costs no pass over the row.  In bfloat16 it is applied here.
+        """
         x, normed = self._buffers.x, self._buffers.normed
         if x.dtype != torch.float32:
             normed.copy_(F.rms_norm(x, x.shape, weight, self._eps))

@@ -1,4 +1,4 @@
-"""CUDA graphs: a call whose kernels are recorded once and from then on launched together.
+"""CUDA graphs: the kernels of a call are recorded once and then launched all together.
 
 Nothing here has run on a GPU yet.
 """
@@ -13,10 +13,10 @@ Call = Callable[[], object]
 
 
 def make_capture(device: torch.device) -> Callable[[Call], Call]:
-    """Return what turns a call into one that replays it; the graphs that it makes share their scratch memory.
+    """Return a function that captures a call and returns its replay; all its graphs share one memory pool.
 
-    The call leaves its results in tensors that were there before.  It must have run once: kernels are chosen and
-    loaded at their first launch, which cannot be recorded.
+    The call must write its results to tensors that exist already, and must have run once: kernels are chosen and loaded
+    at their first launch, and that cannot be captured.
     """
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return partial(_capture, stream, torch.cuda.graph_pool_handle())
@@ -24,7 +24,7 @@ def make_capture(device: torch.device) -> Callable[[Call], Call]:
 
 def _capture(stream: torch.cuda.Stream, pool: Any, call: Call) -> Call:
     graph = torch.cuda.CUDAGraph()
-    # Other threads read media and print meanwhile, and may use the GPU as they like.
+    # Thread-local, so that other threads may use the GPU during the capture.
     with (
         torch.cuda.device(stream.device),
         torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),

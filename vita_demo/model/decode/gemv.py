@@ -1,8 +1,9 @@
-"""Products of a weight matrix with one vector, on all cores of the CPU.
+"""Products of a weight matrix and one vector (GEMV) on all cores of the CPU.
 
-``F.linear`` with one row runs on one thread in float32.  A matrix cut into equal stripes of rows is a batch of
-products, which run on all threads; nothing is copied, and each row's sum is the same to the last bit.  In bfloat16
-torch's own loop is the fastest way, see ``onednn``; the products are to be called inside ``fastest_way``.
+``F.linear`` with one row runs on a single thread in float32.  Here the matrix is cut into stripes of equal height: to
+torch a batched matrix product, which runs on all threads.  Nothing is copied, and each row's sum is the same to the
+last bit.  In bfloat16 torch's own loop is the fastest, but only while oneDNN is off; see ``onednn`` and
+``gemv_context``.
 """
 
 from collections.abc import Callable
@@ -17,27 +18,29 @@ from vita_demo.model.ops.onednn import bypass, bypass_is_faster
 from vita_demo.model.ops.timing import best_s
 from vita_demo.model.quantize.linear import QuantizedLinear
 
-Product = Callable[..., object]
-"""Writes ``addend + alpha · weight @ x`` into its output; takes ``alpha``, 1 unless given."""
+Gemv = Callable[..., object]
+"""Writes ``addend + alpha · weight @ x`` into its output; the only argument is ``alpha``, by default 1."""
 
 STRIPES = 8
-# Stripes of a height that is no multiple of the kernels' own would round some rows differently.
-_ROWS = 16
-# Values of a matrix: from here on stripes are faster everywhere, between the two on some processors, below on none.
-_WORTH_STRIPES, _MAYBE_WORTH_STRIPES = 1 << 18, 1 << 16
+# The height of a stripe is a multiple of this, else the BLAS kernels would round its last rows otherwise.
+_ROW_MULTIPLE = 16
+# Values of a matrix.  From the first number on stripes pay off on every processor, below the second on none.
+_LARGE, _SMALL = 1 << 18, 1 << 16
 
 
-def bind_linear(linear: nn.Linear | QuantizedLinear, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
-    """Prepare the product with a layer's weight, without its bias; see ``bind_product``."""
+def bind_linear(linear: nn.Linear | QuantizedLinear, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Gemv:
+    """Prepare the product with a layer's weight, without its bias; see ``bind_gemv``."""
     if not isinstance(linear, QuantizedLinear):
-        return bind_product(linear.weight, x, out, addend)
+        return bind_gemv(linear.weight, x, out, addend)
 
     rows = x[None]  # [1, K]
-    return lambda alpha=1.0: _settle(linear.product(rows)[0], alpha, addend, out)
+    return lambda alpha=1.0: _add_scaled(linear.matmul(rows)[0], alpha, addend, out)
 
 
-def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Product:
-    """Prepare ``addend + alpha · weight @ x`` for buffers that stay where they are.
+def bind_gemv(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None = None) -> Gemv:
+    """Prepare ``out = addend + alpha · weight @ x`` for buffers that stay where they are.
+
+    All views are made and the implementation is chosen here, so that a call is one operation.
 
     Args:
         weight: [N, K].
@@ -46,26 +49,26 @@ def bind_product(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor | None =
         addend: [N]; may be ``out`` itself; None adds nothing.
     """
     if weight.dtype == torch.bfloat16 and bypass_is_faster():
-        # The loop has no addend: with one, torch takes a way that is ten times slower.
-        row = out if addend is None else torch.empty_like(out)
-        return lambda alpha=1.0: _settle(torch.mv(weight, x, out=row), alpha, addend, out)
+        # With an addend torch takes a path that is ten times slower, so it is added afterwards.
+        product = out if addend is None else torch.empty_like(out)
+        return lambda alpha=1.0: _add_scaled(torch.mv(weight, x, out=product), alpha, addend, out)
     rows, columns = weight.shape
     beta, addend = (0, out) if addend is None else (1, addend)
     if weight.dtype != torch.float32:
-        # With fewer bits only the product of matrices runs on all threads.
+        # In 16 bits torch runs a matrix product on all threads, a matrix-vector product on one.
         return partial(torch.addmm, addend[None], x[None], weight.t(), beta=beta, out=out[None])
     stripes = _count_stripes(rows, columns)
     if not stripes:
         return partial(torch.addmv, addend, weight, x, beta=beta, out=out)
-    striped = rows - rows % (stripes * _ROWS)
-    product = _bind_stripes(weight[:striped], x, out[:striped], addend[:striped], beta, stripes)
+    striped = rows - rows % (stripes * _ROW_MULTIPLE)
+    product_of_stripes = _bind_stripes(weight[:striped], x, out[:striped], addend[:striped], beta, stripes)
     if striped == rows:
-        return product
-    rest = partial(torch.addmv, addend[striped:], weight[striped:], x, beta=beta, out=out[striped:])
-    return lambda alpha=1.0: (product(alpha=alpha), rest(alpha=alpha))
+        return product_of_stripes
+    remainder = partial(torch.addmv, addend[striped:], weight[striped:], x, beta=beta, out=out[striped:])
+    return lambda alpha=1.0: (product_of_stripes(alpha=alpha), remainder(alpha=alpha))
 
 
-def _bind_stripes(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor, beta: int, stripes: int) -> Product:
+def _bind_stripes(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor, beta: int, stripes: int) -> Gemv:
     return partial(
         torch.baddbmm,
         addend.view(stripes, 1, -1),  # [stripes, 1, N / stripes]
@@ -77,14 +80,14 @@ def _bind_stripes(weight: Tensor, x: Tensor, out: Tensor, addend: Tensor, beta: 
 
 
 def _count_stripes(rows: int, columns: int) -> int:
-    """Return into how many stripes a matrix is cut; 0 where it is not."""
-    if rows * columns >= _WORTH_STRIPES:
-        return STRIPES if rows >= STRIPES * _ROWS else 0
-    if rows * columns < _MAYBE_WORTH_STRIPES:
+    """Return into how many stripes to cut a matrix; 0 leaves it whole."""
+    if rows * columns >= _LARGE:
+        return STRIPES if rows >= STRIPES * _ROW_MULTIPLE else 0
+    if rows * columns < _SMALL:
         return 0
-    # A thread has one stripe; a rest by itself would take half as long as a small matrix.
+    # One stripe a thread.  In a matrix this small the remainder, on one thread, would take half of the time.
     threads = min(torch.get_num_threads(), STRIPES)
-    fits = rows % (threads * _ROWS) == 0 or rows * columns >= 2 * _MAYBE_WORTH_STRIPES
+    fits = rows % (threads * _ROW_MULTIPLE) == 0 or rows * columns >= 2 * _SMALL
     return threads if fits and threads > 1 and _small_stripes_are_faster(threads) else 0
 
 
@@ -97,34 +100,34 @@ def _time_small_stripes(stripes: int) -> tuple[float, float]:
     weights, x, out = torch.ones(12, 512, 128), torch.ones(128), torch.empty(512)
     whole = [partial(torch.addmv, out, weight, x, beta=0, out=out) for weight in weights]
     striped = [_bind_stripes(weight, x, out, out, 0, stripes) for weight in weights]
-    whole_s = best_s(lambda: [product() for product in whole])
-    return best_s(lambda: [product() for product in striped]), whole_s
+    whole_s = best_s(lambda: [gemv() for gemv in whole])
+    return best_s(lambda: [gemv() for gemv in striped]), whole_s
 
 
-def _settle(row: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> None:
-    """Write ``addend + alpha · row``, all of them [N]."""
+def _add_scaled(product: Tensor, alpha: float, addend: Tensor | None, out: Tensor) -> None:
+    """Write ``addend + alpha · product``, all of them [N]."""
     if addend is None:
-        torch.mul(row, alpha, out=out)
+        torch.mul(product, alpha, out=out)
     else:
-        torch.add(addend, row, alpha=alpha, out=out)
+        torch.add(addend, product, alpha=alpha, out=out)
 
 
 def bfloat16_is_faster() -> bool:
     """Tell whether a GEMV is faster in bfloat16 than in float32 here, and so decoding; see ``CpuProfile``."""
-    return choose("decodes_bfloat16", _time_precisions)
+    return choose("decodes_bfloat16", _time_dtypes)
 
 
-def _time_precisions() -> tuple[float, float]:
+def _time_dtypes() -> tuple[float, float]:
     """Return the seconds of a GEMV in bfloat16 and in float32; takes some milliseconds."""
-    times = []
+    times_s = []
     for dtype in (torch.bfloat16, torch.float32):
         x, out = torch.ones(2048, dtype=dtype), torch.empty(4096, dtype=dtype)
-        product = bind_product(torch.ones(4096, 2048, dtype=dtype), x, out)
-        with fastest_way(dtype):
-            times.append(best_s(product))
-    return times[0], times[1]
+        gemv = bind_gemv(torch.ones(4096, 2048, dtype=dtype), x, out)
+        with gemv_context(dtype):
+            times_s.append(best_s(gemv))
+    return times_s[0], times_s[1]
 
 
-def fastest_way(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Return where products of this precision are to be called."""
+def gemv_context(dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return the context in which GEMVs of this dtype are to be called: without oneDNN where that is faster."""
     return bypass if dtype == torch.bfloat16 and bypass_is_faster() else nullcontext()

@@ -1,9 +1,9 @@
-"""The decode step's kernels for a GPU: products of one row that take along what stands before and behind them.
+"""Triton kernels of a decode step: a GEMV with fused prologue and epilogue, and attention over a split cache.
 
-A step's time goes into reading the weights, each byte once, so everything else is done while that is waited for: a
-norm or the MLP's gate is applied to the row as it is read, bias and residual are added as a sum is written.  Attention
-turns query and key, appends key and value, and reads the filled part of the cache only, in splits that are computed
-side by side and put together by a second kernel (flash-decoding, Dao et al. 2023).
+A step takes as long as reading the weights, each byte once, so everything else is fused into that: a norm or the MLP's
+gate is applied to the row as it is loaded, bias and residual are added as a sum is stored.  Attention rotates query and
+key, appends key and value, and reads only the filled part of the cache, in splits that run in parallel and are combined
+by a second kernel (flash-decoding, Dao et al. 2023).
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 _ROWS = 4
 _COLUMNS = 1024
-# A split's queries stand in the rows of a matrix product, which has at least so many.
+# The queries of a group are the rows of a matrix product, which has at least 16 in Triton.
 _GROUP = 16
 _BLOCK = 64
 
@@ -27,15 +27,15 @@ def multiply(
     gated: bool = False,
     addend: Tensor | None = None,
 ) -> Tensor:
-    """Multiply one row with a weight [N, K], and return [1, N].
+    """Multiply one row by a weight [N, K] to [1, N].
 
     Args:
-        x: [1, K]; with ``gated`` [1, 2·K], gate and up, of which silu(gate) · up is multiplied.
+        x: [1, K], or with ``gated`` gate and up [1, 2·K].
         weight: [N, K].
-        norm: weight [K] of a root-mean-square norm that comes first.
+        norm: weight [K] of a root-mean-square norm to apply to x first.
         eps: the norm's.
-        gated: whether the MLP's gate comes first.
-        addend: bias or residual, N values.
+        gated: multiply silu(gate) · up.
+        addend: bias or residual to add, N values.
     """
     n, k = weight.shape
     out = x.new_empty(1, n)
@@ -49,15 +49,15 @@ def multiply(
 def attend(
     qkv: Tensor, rotary: tuple[Tensor, Tensor], position: Tensor, keys: Tensor, values: Tensor, splits: int
 ) -> Tensor:
-    """Append one token to the cache and attend from it to all up to itself.
+    """Append one token to the cache and attend from it to all positions up to its own.
 
     Args:
-        qkv: its queries, keys and values before rotation, [heads + 2·kv heads, head_dim].
-        rotary: tables [capacity, head_dim], the sine's first half negative.
-        position: its place [1], on the device.
+        qkv: the token's queries, keys and values before rotation, [heads + 2·kv heads, head_dim].
+        rotary: cosine and sine tables [capacity, head_dim], the sine's first half negative.
+        position: the token's cache slot [1], on the device.
         keys: [kv heads, capacity, head_dim].
         values: like ``keys``.
-        splits: into how many the cache is cut; a power of two.
+        splits: into how many parts the cache is cut; a power of two.
 
     Returns:
         [1, heads · head_dim].
@@ -95,6 +95,7 @@ def _multiply(
         )
         row = tl.load(x + column, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
         if normed:
+            # The norm's factor is the same for the whole row: it multiplies the sums at the end.
             squares += row * row
             row *= tl.load(norm + column, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
         if gated:
@@ -125,7 +126,7 @@ def _attend(
     heads = (kv * group + row)[:, None] * head_dim
     query = _rotated(qkv + heads, d[None, :], cosine[None, :], sine[None, :], mine, head_dim).to(keys.dtype.element_ty)
 
-    # The first split begins with the new token itself, so that nobody reads what is only just written.
+    # The first split starts from the new token, out of registers.  No program reads the slot that is being written.
     new = qkv + (kv_heads * group + kv) * head_dim
     key = _rotated(new, d, cosine, sine, d < head_dim, head_dim).to(keys.dtype.element_ty)
     value = tl.load(new + kv_heads * head_dim + d)
@@ -139,6 +140,7 @@ def _attend(
     weight = tl.where(first, 1.0, 0.0) + tl.zeros([rows], dtype=tl.float32)
     total = weight[:, None] * value.to(tl.float32)[None, :]
 
+    # Online softmax: running maximum, sum of weights, and weighted sum of values.
     length = tl.cdiv(tl.cdiv(last, splits), block) * block
     end = tl.minimum((split + 1) * length, last)
     for start in range(split * length, end, block):
@@ -149,10 +151,10 @@ def _attend(
         scores = tl.dot(query, tl.trans(old), input_precision="ieee") * scale
         scores = tl.where(filled[None, :], scores, float("-inf"))
         new_peak = tl.maximum(peak, tl.max(scores, axis=1))
-        faded, shares = tl.exp(peak - new_peak), tl.exp(scores - new_peak[:, None])
+        decay, shares = tl.exp(peak - new_peak), tl.exp(scores - new_peak[:, None])
         old = tl.load(values + cells, mask=filled[:, None], other=0.0)
-        total = total * faded[:, None] + tl.dot(shares.to(old.dtype), old, input_precision="ieee")
-        weight = weight * faded + tl.sum(shares, axis=1)
+        total = total * decay[:, None] + tl.dot(shares.to(old.dtype), old, input_precision="ieee")
+        weight = weight * decay + tl.sum(shares, axis=1)
         peak = new_peak
 
     out = (kv * group + row) * splits + split

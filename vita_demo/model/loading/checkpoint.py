@@ -1,6 +1,6 @@
-"""Weights from a checkpoint in the released layout into a model, and back.
+"""Reads the weights of a checkpoint in the released layout into a model, and writes them back.
 
-Loading is strict: every tensor has its place, and every place its tensor.
+Loading is strict: every stored tensor must have a parameter or buffer of the model, and vice versa.
 """
 
 import json
@@ -31,12 +31,12 @@ _SHARD_BYTES = 5_000_000_000
 Model = TypeVar("Model", bound=VitaModel)
 Progress = Callable[[int, int], None]
 Plan = list[tuple[str, slice, StoredTensor]]
-"""Which rows of which of our tensors come from where."""
+"""For each stored tensor: the name of the model's tensor that it belongs to, the rows that it fills, and itself."""
 
 
 @dataclass(frozen=True)
 class TensorProblem:
-    """A tensor that does not find its place, and why."""
+    """A stored tensor that does not fit the model, and why."""
 
     name: str
     reason: str
@@ -47,10 +47,10 @@ class TensorProblem:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder whose headers are read and whose weights are not yet.
+    """A checkpoint folder: its headers have been read, its weights have not.
 
     Attributes:
-        folder: where it lies.
+        folder: its path.
         config: its settings, with the vocabulary cut to the tokenizer's length.
         tensors: every stored tensor by upstream name.
     """
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @property
     def parameters(self) -> int:
-        """How many values are stored."""
+        """The number of stored values."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     @classmethod
@@ -79,7 +79,7 @@ class Checkpoint:
         """Fit the settings to the stored tensors.
 
         The vocabulary is cut to the tokenizer's ``vocab_size``, as upstream does, so that padding rows are never
-        sampled; a projector five times as wide is taken for a frameCat one.
+        sampled.  A projector five times as wide as usual makes it a frameCat model.
 
         Raises:
             CheckpointError: when the tokenizer has more tokens than the model.
@@ -135,7 +135,7 @@ class Checkpoint:
         def read(item: tuple[str, slice, StoredTensor]) -> None:
             name, rows, stored = item
             if name in quantized:
-                quantized[name].fill(rows, stored.read(device, report))
+                quantized[name].quantize(rows, stored.read(device, report))
                 return
             target = targets[name].data
             stored.read_into(target[rows] if target.dim() else target, report)
@@ -151,7 +151,7 @@ class Checkpoint:
         return self._plan(_without_memory(self.config))[1]
 
     def _plan(self, model: VitaModel) -> tuple[Plan, list[TensorProblem]]:
-        """Decide for each of our tensors which rows come from which stored tensor."""
+        """Match the model's tensors with the stored ones."""
         plan: Plan = []
         problems, used = [], set()
         for name, target in _targets(model).items():
@@ -206,7 +206,7 @@ class _Counter:
 
 
 def read_weight_map(folder: Path) -> dict[str, str]:
-    """Read in which shard each tensor lies; empty when there is no index.
+    """Read the index: the shard of each tensor; empty when there is no index.
 
     Raises:
         CheckpointError: when the index is damaged.
@@ -239,29 +239,33 @@ def _targets(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _materialize(model: VitaModel, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Give every tensor memory on ``device``; what is not in the default dtype keeps its own."""
+    """Allocate every tensor on ``device``; one that is not in the default dtype keeps its own.
+
+    Returns:
+        Parameters and buffers by name.
+    """
     default = torch.get_default_dtype()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            keep = parameter.dtype != default
-            empty = torch.empty_like(parameter, device=device, dtype=parameter.dtype if keep else dtype)
+            fixed = parameter.dtype != default
+            empty = torch.empty_like(parameter, device=device, dtype=parameter.dtype if fixed else dtype)
             setattr(module, name, nn.Parameter(empty, requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
-            keep = buffer.dtype != default or module is model.audio_encoder.cmvn
-            setattr(module, name, torch.empty_like(buffer, device=device, dtype=buffer.dtype if keep else dtype))
+            fixed = buffer.dtype != default or module is model.audio_encoder.cmvn
+            setattr(module, name, torch.empty_like(buffer, device=device, dtype=buffer.dtype if fixed else dtype))
     if model.config.text.tie_word_embeddings and isinstance(model.language_model.lm_head, nn.Linear):
         model.language_model.lm_head.weight = model.language_model.embed_tokens.weight
     return _targets(model)
 
 
 def _quantize(model: VitaModel, quantize: str | None) -> dict[str, QuantizedLinear]:
-    """Put quantized layers into the model, and return them by the names of the weights that they replace."""
+    """Replace linear layers by quantized ones; return these by the name of the weight that each replaces."""
     layers = replace_linears(model.language_model, quantize) if quantize is not None else {}
     return {f"language_model.{name}.weight": layer for name, layer in layers.items()}
 
 
 def _in_blocks(plan: Plan, quantized: Mapping[str, QuantizedLinear]) -> Iterator[tuple[str, slice, StoredTensor]]:
-    """Cut what is to be quantized into small blocks of rows, so that little of it is in memory unquantized."""
+    """Cut tensors that will be quantized into blocks of rows, so that little is in memory unquantized at a time."""
     for name, rows, stored in plan:
         if name not in quantized:
             yield name, rows, stored
@@ -271,23 +275,23 @@ def _in_blocks(plan: Plan, quantized: Mapping[str, QuantizedLinear]) -> Iterator
 
 
 def _finish(model: VitaModel, quantized: Mapping[str, QuantizedLinear]) -> None:
-    """Quantize a head that has no weight of its own out of the embedding table, and lay all out for the device."""
+    """Quantize a tied output head from the embedding table, and pack all quantized layers for their device."""
     head = quantized.get("language_model.lm_head.weight")
     if head is not None and model.config.text.tie_word_embeddings:
         table = model.language_model.embed_tokens.weight
         for rows in row_blocks(*table.shape):
-            head.fill(rows, table[rows])
+            head.quantize(rows, table[rows])
     for layer in quantized.values():
-        layer.settle()
+        layer.pack()
 
 
 def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BYTES) -> None:
     """Write the weights under their upstream names, in one file or in shards of at most ``shard_bytes``.
 
-    The small files of the released layout (settings, tokenizer) are the caller's to copy beside them.
+    The caller copies the small files of the released layout (settings, tokenizer) beside them.
 
     Raises:
-        CheckpointError: when the weights are quantized, which the layout does not know.
+        CheckpointError: when the weights are quantized, for which the layout has no form.
     """
     from safetensors.torch import save_file
 

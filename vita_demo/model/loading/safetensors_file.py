@@ -1,7 +1,7 @@
-"""Reads tensors out of a safetensors file straight into memory that is already there.
+"""Reads tensors of a safetensors file straight into memory that has been allocated.
 
-The `safetensors` library maps the file, so that its pages count as the process's memory beside the copy; reading
-them keeps the peak at the size of the weights.  The format is a length, a JSON header and raw bytes.
+The `safetensors` library maps the file into memory, and its pages count as the process's beside the copy.  Reading
+instead keeps the peak at the size of the weights.  The format is a length, a JSON header and raw bytes.
 """
 
 import json
@@ -32,7 +32,7 @@ _CHUNK_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: where its bytes lie, and what they mean."""
+    """One tensor in a file: path and offset of its bytes, shape and dtype."""
 
     path: Path
     offset: int
@@ -41,11 +41,11 @@ class StoredTensor:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes in the file."""
+        """Its size in the file."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def rows(self, rows: slice) -> Self:
-        """Return the tensor cut to some of its rows, one after the other."""
+        """Return a contiguous slice of its rows."""
         start, stop, _ = rows.indices(self.shape[0])
         skipped_bytes = start * math.prod(self.shape[1:]) * self.dtype.itemsize
         return type(self)(self.path, self.offset + skipped_bytes, (stop - start, *self.shape[1:]), self.dtype)
@@ -57,11 +57,11 @@ class StoredTensor:
         return target
 
     def read_into(self, target: Tensor, progress: Callable[[int], None]) -> None:
-        """Fill ``target``, contiguous and of the same shape, converting dtype and device on the way.
+        """Read the values into ``target``, converting dtype and device.
 
         Args:
-            target: where the values go.
-            progress: called with the number of bytes after each read.
+            target: contiguous, of the same shape.
+            progress: called after each read with its number of bytes.
 
         Raises:
             CheckpointError: when the file ends too early.
@@ -93,12 +93,12 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself, and how much of it is there.
+    """The parsed header of a safetensors file.
 
     Attributes:
         tensors: every stored tensor by name.
-        size_bytes: how long the file is.
-        needed_bytes: how long it should be.
+        size_bytes: the file's actual size.
+        needed_bytes: the size that the header asks for.
     """
 
     tensors: dict[str, StoredTensor]
@@ -110,7 +110,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     """List the tensors of a safetensors file.
 
     Raises:
-        CheckpointError: when the file is missing, is truncated, or is something else.
+        CheckpointError: when the file is missing, is truncated, or has another format.
     """
     header = parse_header(path)
     if header.size_bytes < header.needed_bytes:
@@ -121,10 +121,10 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 
 def parse_header(path: Path) -> Header:
-    """Read the header of a safetensors file whose end may be missing.
+    """Read the header of a safetensors file that may be truncated after it.
 
     Raises:
-        CheckpointError: when the file or its header is missing or cut short, or is something else.
+        CheckpointError: when the file is missing, ends within the header, or has another format.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The same weights as a transformers ``Qwen2ForCausalLM``: views of our tensors, no second copy in memory."""
+"""The language model as a transformers ``Qwen2ForCausalLM`` that shares its tensors: no second copy in memory."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from vita_demo.model.language_model import LanguageModel, unpack_name
 
 
 def to_transformers(model: LanguageModel) -> Any:
-    """Build a ``Qwen2ForCausalLM`` on the meta device and give it views of the model's tensors.
+    """Build a ``Qwen2ForCausalLM`` whose parameters are views of the model's.
 
-    What changes in one changes in the other.  Importing transformers' modelling code takes seconds.
+    A change in one is a change in the other.  Importing transformers' modelling code takes seconds.
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
     from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding

@@ -1,1 +1,1 @@
-"""Products and copies in the way that this processor does fastest."""
+"""Building blocks that know no model: CPU arithmetic, timing, uploads."""

@@ -1,8 +1,9 @@
-"""Which of two ways to compute is the faster one on this CPU: measured once per machine, kept in the cache folder.
+"""Which arithmetic this CPU is faster with: measured once per machine and kept in the cache folder.
 
-The two ways differ in rounding, so a choice that changed from run to run would change near ties among tokens.  The
-first run that needs a choice measures it; every later one takes it over, however busy the machine is by then.  A saved
-run carries its profile with it, so that a replay on another machine rounds in the same way (``use_cpu_profile``).
+The alternatives round differently, so a choice that changed from run to run could change which of two nearly equal
+tokens is the likelier.  The first run that needs a choice measures it, and every later run takes it over, however busy
+the machine is by then.  A saved run carries its profile, so that a replay on another machine computes in the same way:
+see ``use_cpu_profile``.
 """
 
 import json
@@ -30,19 +31,19 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def _choice(yes: str, no: str) -> Any:
-    """Declare a choice, not measured yet, with the words that ``describe`` has for either outcome."""
+    """Declare a choice that has not been measured, with the words of ``describe`` for either outcome."""
     return field(default=None, metadata={"words": (yes, no)})
 
 
 @dataclass(frozen=True)
 class CpuProfile:
-    """The choices that were measured on one machine; one that no run has needed yet is None.
+    """The choices that were measured on one machine.  One that no run has needed yet is None.
 
     Attributes:
         machine: what the choices hold for: processor, thread count and versions; see ``machine_key``.
-        measured_s: by name of the choice, the seconds of its first and of its second way.
+        measured_s: by name of the choice, the seconds of its first and of its second alternative.
         gemv_bypasses_onednn: bfloat16 weight times one vector by torch's own loop, else by oneDNN.
-        gemm_widens_bfloat16: bfloat16 weight times many vectors in float32, block by block, else in bfloat16.
+        bfloat16_gemm_in_float32: bfloat16 weight times many vectors in float32, block by block, else in bfloat16.
         gemv_stripes_small: a float32 matrix that fits a core's cache times one vector on all threads, else on one.
         decodes_bfloat16: large models whose dtype is "auto" in bfloat16, else in float32.
         int8_by_numba: int8 weight times a few vectors by the package's kernel, else by torch's.
@@ -52,7 +53,7 @@ class CpuProfile:
     machine: str = ""
     measured_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gemv_bypasses_onednn: bool | None = _choice("bfloat16 GEMV without oneDNN", "bfloat16 GEMV with oneDNN")
-    gemm_widens_bfloat16: bool | None = _choice("bfloat16 GEMM in float32", "bfloat16 GEMM in bfloat16")
+    bfloat16_gemm_in_float32: bool | None = _choice("bfloat16 GEMM in float32", "bfloat16 GEMM in bfloat16")
     gemv_stripes_small: bool | None = _choice("small GEMV on all threads", "small GEMV on one thread")
     decodes_bfloat16: bool | None = _choice("large models in bfloat16", "large models in float32")
     int8_by_numba: bool | None = _choice("int8 GEMV by Numba", "int8 GEMV by torch")
@@ -60,11 +61,11 @@ class CpuProfile:
 
     @property
     def choices(self) -> dict[str, bool]:
-        """What was chosen so far, by name."""
+        """The choices that have been measured, by name."""
         return {name: choice for name in CHOICES if (choice := getattr(self, name)) is not None}
 
     def describe(self) -> str:
-        """Say in one line what is computed how, for ``--verbose`` and ``doctor``."""
+        """Describe the choices in one line, for ``--verbose`` and ``doctor``."""
         words = [CHOICES[name][0 if choice else 1] for name, choice in self.choices.items()]
         return f"{self.machine or 'any machine'}: {', '.join(words) or 'nothing measured yet'}"
 
@@ -107,10 +108,10 @@ CHOICES: Mapping[str, tuple[str, str]] = {
 
 
 class ProfileStore:
-    """The profile that this process computes by, and the file that keeps it for the next.
+    """The profile that this process uses, and the file that keeps it for the next.
 
     Args:
-        find_folders: returns where the file may be, the best folder first.
+        find_folders: returns the folders that may hold the file, the best first.
     """
 
     def __init__(self, find_folders: Callable[[], list[Path]] = cache_folders) -> None:
@@ -121,7 +122,7 @@ class ProfileStore:
         self._own: dict[str, CpuProfile] = {}
 
     def use(self, profile: CpuProfile | None) -> None:
-        """Compute by ``profile`` from now on, whatever the machine; None goes back to the machine's own."""
+        """Use ``profile`` from now on, whatever the machine; None returns to the machine's own."""
         self._given = profile
 
     def current(self) -> CpuProfile:
@@ -134,11 +135,11 @@ class ProfileStore:
         return self._own[machine]
 
     def choose(self, name: str, measure: Callable[[], tuple[float, float]]) -> bool:
-        """Tell whether the first way of a choice is taken; where nobody knows yet, measure and keep it.
+        """Return a choice: whether its first alternative is used.  Measure and keep it if no run has yet.
 
         Args:
-            name: a field of ``CpuProfile``.
-            measure: times both ways; returns the seconds of the first and of the second.
+            name: of a field of ``CpuProfile``.
+            measure: times both alternatives; returns the seconds of the first and of the second.
         """
         choice = getattr(self.current(), name)
         if choice is None:

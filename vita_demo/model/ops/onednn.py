@@ -1,7 +1,7 @@
-"""A way around oneDNN, the library that torch asks for products in bfloat16 on the CPU.
+"""Switches off oneDNN, the library that torch uses for bfloat16 products on the CPU.
 
-It multiplies many rows fast.  A single one torch's own loop multiplies up to twice as fast, but takes its turn only
-while oneDNN is switched off, and the switch is one for the whole process.
+oneDNN is fast at many rows.  One row is multiplied up to twice as fast by torch's own loop, which torch falls back to
+while oneDNN is off.  The switch is global to the process.
 """
 
 from threading import Lock
@@ -12,12 +12,12 @@ import torch
 from vita_demo.model.ops.cpu_profile import choose
 from vita_demo.model.ops.timing import best_s
 
-# Its attributes are properties, which their stub does not tell.
+# Typed as Any: its attributes are properties, which its stub does not say.
 _onednn: Any = torch.backends.mkldnn
 
 
 class _Bypass:
-    """Switches oneDNN off while anyone is inside; threads may be inside together."""
+    """A context without oneDNN.  Threads may be inside together; the last one out restores the switch."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = Lock(), 0, True

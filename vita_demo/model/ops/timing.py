@@ -1,4 +1,4 @@
-"""Stopwatches for choices between ways to compute."""
+"""Micro-benchmarks for choices that depend on the machine."""
 
 import time
 from collections.abc import Callable

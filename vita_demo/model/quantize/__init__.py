@@ -1,1 +1,1 @@
-"""Linear layers whose weights are held in 8 or 4 bits."""
+"""Linear layers with weights in int8 or int4."""

@@ -1,8 +1,8 @@
-"""Weights in 4 bits: value = (q - 8) · scale + middle with 0 ≤ q ≤ 15, a scale and a middle for each group of columns.
+"""The int4 format: weight = (q - 8) · scale + zero with 0 ≤ q ≤ 15, a scale and a zero for each group of columns.
 
-A byte holds a value of the row's first half in its low bits, and the one as far into the second half in its high
-bits.  On the CPU torch's product wants an order of its own, which depends on the processor; this package's wants the
-scales of one row side by side.
+This is torch's own format: ``zero`` is the weight that q = 8 stands for.  A byte holds q of a column in the row's first
+half in its low four bits, and q of the column as far into the second half in its high four bits.  On the CPU, torch's
+kernel expects an order of its own, which depends on the processor; Numba's expects the scales of a row side by side.
 """
 
 from typing import ClassVar
@@ -11,32 +11,38 @@ import torch
 from torch import Tensor, nn
 
 from vita_demo.model.ops.timing import best_in_turn_s
-from vita_demo.model.quantize.kernels import FEW_ROWS, NumbaProduct, numba_is_faster, numba_product, quantized_kernels
-from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU, QuantizedLinear
+from vita_demo.model.quantize.kernels import (
+    MAX_GPU_KERNEL_ROWS,
+    NumbaProduct,
+    numba_is_faster,
+    numba_product,
+    triton_products,
+)
+from vita_demo.model.quantize.linear import MIN_CPU_GEMM_ROWS, QuantizedLinear
 
-_MIDDLE, _LARGEST = 8, 15
+_ZERO_POINT, _LARGEST = 8, 15
 GROUPS = (128, 64, 32)
-# torch packs so many rows together; a block of fewer only at the end.
-_CPU_ROWS = 64
+# torch packs this many rows together; only the last block may have fewer.
+_TORCH_PACK_ROWS = 64
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear layer in 4 bits.
+    """A linear layer in int4.
 
     Attributes:
         packed: uint8 [N, K / 2].
-        scales: bfloat16 [K / group, N, 2], scale and middle; [2, N, K / group] for this package's product on the CPU.
+        scales: bfloat16 [K / group, N, 2], scale and zero; for Numba's kernel on the CPU [2, N, K / group].
     """
 
     format: ClassVar[str] = "int4"
     rows_multiple: ClassVar[int] = 16
     columns_multiple: ClassVar[int] = 2 * GROUPS[-1]
-    # Whether the scales of one row stand side by side.
-    _by_rows = False
+    # Whether ``scales`` are laid out for Numba's kernel, which then multiplies a few rows on the CPU.
+    _by_numba = False
 
     @property
     def group(self) -> int:
-        """Columns that share a scale: the largest of ``GROUPS`` that divides the half of a row."""
+        """Columns that share a scale: the largest of ``GROUPS`` that divides half a row."""
         return next(group for group in GROUPS if self.in_features % (2 * group) == 0)
 
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -44,71 +50,71 @@ class Int4Linear(QuantizedLinear):
         shape = (self.in_features // self.group, self.out_features, 2)
         return packed, torch.empty(shape, dtype=torch.bfloat16, device=device)
 
-    def fill(self, rows: slice, values: Tensor) -> None:
-        """Quantize ``values`` [R, K] into ``rows``."""
+    def quantize(self, rows: slice, values: Tensor) -> None:
+        """Set some rows of the weight to ``values`` [R, K]."""
         grouped = values.float().view(len(values), -1, self.group)  # [R, K / group, group]
         low, high = grouped.aminmax(dim=2)  # each [R, K / group]
         scale = ((high - low) / _LARGEST).bfloat16().clamp_(min=torch.finfo(torch.bfloat16).tiny)
-        middle = (low + _MIDDLE * scale.float()).bfloat16()
-        self.scales[:, rows] = torch.stack([scale.t(), middle.t()], dim=-1)  # [K / group, R, 2]
-        steps = (grouped - middle.float()[..., None]) / scale.float()[..., None]
-        integers = steps.round_().add_(_MIDDLE).clamp_(0, _LARGEST).byte().view(len(values), -1)  # [R, K]
+        zero = (low + _ZERO_POINT * scale.float()).bfloat16()
+        self.scales[:, rows] = torch.stack([scale.t(), zero.t()], dim=-1)  # [K / group, R, 2]
+        steps = (grouped - zero.float()[..., None]) / scale.float()[..., None]
+        integers = steps.round_().add_(_ZERO_POINT).clamp_(0, _LARGEST).byte().view(len(values), -1)  # [R, K]
         first, second = integers.chunk(2, dim=1)  # each [R, K / 2]
         self.packed[rows] = first | second << 4
 
-    def settle(self) -> None:
-        """Lay the integers or the scales out as the faster product on the CPU wants them."""
+    def pack(self) -> None:
+        """Repack the scales for Numba's kernel, or the integers for torch's; on a GPU the layout stays."""
         if self.packed.device.type != "cpu":
             return
         if self.large and numba_is_faster("int4", _time_products):
             self.scales = nn.Parameter(self.scales.permute(2, 1, 0).contiguous(), requires_grad=False)
-            self._by_rows = True
+            self._by_numba = True
         else:
             pack_for_torch(self.packed)
 
-    def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Return some rows [R, K] as numbers, unless they are laid out for torch's product on the CPU."""
-        scales = self.scales[:, rows].permute(1, 2, 0) if self._by_rows else self.scales[:, rows].transpose(0, 1)
+    def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows of the weight, [R, K]; not possible where the integers are packed for torch."""
+        scales = self.scales[:, rows].permute(1, 2, 0) if self._by_numba else self.scales[:, rows].transpose(0, 1)
         packed, scales = self.packed[rows], scales.to(dtype)  # [R, K / group, 2]
         out = torch.empty(len(packed), self.in_features, dtype=dtype, device=packed.device)  # [R, K]
         grouped = out.view(len(packed), 2, -1, self.group)  # [R, halves, groups, group]
-        scale, middle = scales.view(len(packed), 2, -1, 2, 1).unbind(3)  # each [R, halves, groups, 1]
-        lowest = middle - _MIDDLE * scale
+        scale, zero = scales.view(len(packed), 2, -1, 2, 1).unbind(3)  # each [R, halves, groups, 1]
+        lowest = zero - _ZERO_POINT * scale
         for half, integers in enumerate((packed & _LARGEST, packed >> 4)):
             target = grouped[:, half]  # [R, groups, group]
             torch.mul(integers.view_as(target), scale[:, half], out=target)
             target += lowest[:, half]
         return out
 
-    def multiply(self, x: Tensor) -> Tensor | None:
-        """Multiply [M, K] to [M, N]; on the CPU torch's product takes any number of rows."""
+    def multiply_packed(self, x: Tensor) -> Tensor | None:
+        """Multiply [M, K] to [M, N]; None for many rows, except on the CPU by torch, whose kernel takes any number."""
         if x.device.type == "cpu":
             return self._multiply_on_cpu(x)
-        compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
-        if compiled is None:
+        products = triton_products() if len(x) <= MAX_GPU_KERNEL_ROWS else None
+        if products is None:
             return None
-        product: Tensor = compiled.multiply_int4(x, self.packed, self.scales)
-        return product
+        out: Tensor = products.multiply_int4(x, self.packed, self.scales)
+        return out
 
     def _multiply_on_cpu(self, x: Tensor) -> Tensor | None:
-        multiply = numba_product("int4") if self._by_rows else None
+        multiply = numba_product("int4") if self._by_numba else None
         if multiply is None:
             return multiply_with_torch(x, self.packed, self.scales)
-        return None if len(x) >= FEW_ROWS_ON_CPU else multiply(x, self.packed, self.scales)
+        return None if len(x) >= MIN_CPU_GEMM_ROWS else multiply(x, self.packed, self.scales)
 
 
 def pack_for_torch(packed: Tensor) -> None:
-    """Reorder uint8 [N, K / 2] in place as torch's product on the CPU wants it."""
-    for block in torch.split(packed, _CPU_ROWS * 16):
+    """Repack uint8 [N, K / 2] in place into the order that torch's kernel for this CPU expects."""
+    for block in torch.split(packed, _TORCH_PACK_ROWS * 16):
         integers = torch.cat([block & _LARGEST, block >> 4], dim=1)  # [R, K]
         block.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers.int(), 1))  # noqa: SLF001
 
 
 def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply [M, K] on the CPU in bfloat16, in which alone torch has a fast product, to [M, N]."""
+    """Multiply [M, K] on the CPU to [M, N], in bfloat16: only there torch has a fast kernel."""
     group = x.shape[1] // len(scales)
-    product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16().contiguous(), packed, group, scales)  # noqa: SLF001
-    return product
+    out: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16().contiguous(), packed, group, scales)  # noqa: SLF001
+    return out
 
 
 def _time_products(multiply: NumbaProduct) -> tuple[float, float]:

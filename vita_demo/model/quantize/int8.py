@@ -1,4 +1,4 @@
-"""Weights in 8 bits: value = q · scale with -127 ≤ q ≤ 127 and one scale for each row."""
+"""The int8 format: weight = q · scale with -127 ≤ q ≤ 127, one scale for each row."""
 
 from typing import ClassVar
 
@@ -6,14 +6,20 @@ import torch
 from torch import Tensor
 
 from vita_demo.model.ops.timing import best_in_turn_s
-from vita_demo.model.quantize.kernels import FEW_ROWS, NumbaProduct, numba_is_faster, numba_product, quantized_kernels
-from vita_demo.model.quantize.linear import FEW_ROWS_ON_CPU, QuantizedLinear
+from vita_demo.model.quantize.kernels import (
+    MAX_GPU_KERNEL_ROWS,
+    NumbaProduct,
+    numba_is_faster,
+    numba_product,
+    triton_products,
+)
+from vita_demo.model.quantize.linear import MIN_CPU_GEMM_ROWS, QuantizedLinear
 
 _LARGEST = 127
 
 
 class Int8Linear(QuantizedLinear):
-    """A linear layer in 8 bits.
+    """A linear layer in int8.
 
     Attributes:
         packed: int8 [N, K].
@@ -22,7 +28,7 @@ class Int8Linear(QuantizedLinear):
 
     format: ClassVar[str] = "int8"
     rows_multiple: ClassVar[int] = 1
-    # torch's product reads past the end of rows of other lengths.
+    # torch's kernel reads past the end of rows of other lengths.
     columns_multiple: ClassVar[int] = 32
     # Whether Numba's kernel multiplies a few rows on the CPU, else torch's.
     _by_numba = False
@@ -31,31 +37,31 @@ class Int8Linear(QuantizedLinear):
         packed = torch.empty(self.out_features, self.in_features, dtype=torch.int8, device=device)
         return packed, torch.empty(self.out_features, dtype=torch.bfloat16, device=device)
 
-    def fill(self, rows: slice, values: Tensor) -> None:
-        """Quantize ``values`` [R, K] into ``rows``."""
+    def quantize(self, rows: slice, values: Tensor) -> None:
+        """Set some rows of the weight to ``values`` [R, K]."""
         values = values.float()
         scales = (values.abs().amax(1) / _LARGEST).bfloat16()  # [R]
         scales.clamp_(min=torch.finfo(torch.bfloat16).tiny)
         self.scales[rows] = scales
         self.packed[rows] = (values / scales.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
 
-    def settle(self) -> None:
-        """Choose the CPU's kernel now: compiling it would make the first answer wait."""
+    def pack(self) -> None:
+        """Choose and compile the CPU's kernel now, as the first answer would wait for it; the layout stays."""
         self._by_numba = self.packed.device.type == "cpu" and self.large and numba_is_faster("int8", _time_products)
 
-    def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Return some rows [R, K] as numbers."""
+    def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows of the weight, [R, K]."""
         return torch.mul(self.packed[rows], self.scales[rows, None].to(dtype))
 
-    def multiply(self, x: Tensor) -> Tensor | None:
-        """Multiply a few rows [M, K] to [M, N]."""
+    def multiply_packed(self, x: Tensor) -> Tensor | None:
+        """Multiply a few rows [M, K] to [M, N]; None for more."""
         if x.device.type == "cpu":
-            return None if len(x) >= FEW_ROWS_ON_CPU else self._multiply_on_cpu(x)
-        compiled = quantized_kernels() if len(x) <= FEW_ROWS else None
-        if compiled is None:
+            return None if len(x) >= MIN_CPU_GEMM_ROWS else self._multiply_on_cpu(x)
+        products = triton_products() if len(x) <= MAX_GPU_KERNEL_ROWS else None
+        if products is None:
             return None
-        product: Tensor = compiled.multiply_int8(x, self.packed, self.scales)
-        return product
+        out: Tensor = products.multiply_int8(x, self.packed, self.scales)
+        return out
 
     def _multiply_on_cpu(self, x: Tensor) -> Tensor:
         multiply = numba_product("int8") if self._by_numba else None
@@ -63,7 +69,7 @@ class Int8Linear(QuantizedLinear):
 
 
 def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply on the CPU in bfloat16, in which alone torch has a fast product."""
+    """Multiply [M, K] on the CPU to [M, N], in bfloat16: only there torch has a fast kernel."""
     return torch._weight_int8pack_mm(x.bfloat16().contiguous(), packed, scales)  # noqa: SLF001
 
 

@@ -1,4 +1,7 @@
-"""Kernels that are compiled on the machine: Triton's for GPUs, and Numba's for CPUs."""
+"""Which kernels for quantized weights this machine has: Triton's on a GPU, Numba's on a CPU.
+
+Both are compiled when they are first needed.  Where a compiler is missing, torch's own operations do the work.
+"""
 
 import logging
 from collections.abc import Callable
@@ -9,34 +12,33 @@ from torch import Tensor
 
 from vita_demo.model.ops.cpu_profile import choose, cpu_profile
 
-NumbaProduct = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Multiplies a few rows [M, K] with a layer's ``packed`` and ``scales`` on the CPU to float32 [M, N]."""
-
 logger = logging.getLogger("vita_demo.model.quantize.kernels")
 
-# Each row reads a quantized weight from the GPU's cache again; from here on widening it once is faster.
-FEW_ROWS = 16
+# Above this many rows, dequantizing once beats a kernel that re-reads the weight for each row.
+MAX_GPU_KERNEL_ROWS = 16
+
+NumbaProduct = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` on the CPU to float32 [M, N]."""
 
 
 @cache
-def quantized_kernels() -> ModuleType | None:
-    """Import the kernels for quantized weights; None, with one notice, where Triton is missing."""
+def triton_products() -> ModuleType | None:
+    """Import the GPU's kernels; None, with one warning, where Triton is missing."""
     try:
-        from vita_demo.model.quantize import triton_kernels as quantized_triton
+        from vita_demo.model.quantize import triton_kernels
     except ImportError:
         logger.warning(
-            "without Triton each product on the GPU widens its weights first, which is slow: pip install triton"
+            "without Triton each product on the GPU dequantizes its weights first, which is slow: pip install triton"
         )
         return None
-    return quantized_triton
+    return triton_kernels
 
 
 @cache
 def numba_product(quantize: str) -> NumbaProduct | None:
-    """Compile the CPU's kernel for "int8" or "int4" weights now; None, with a log record, where Numba cannot.
+    """Compile the CPU's kernel for "int8" or "int4" weights; None, with a log record, where Numba cannot.
 
-    Compiling takes seconds once, and loading from Numba's cache a fraction of one later: the first answer must not wait
-    for either.
+    Compiling takes seconds once, loading from Numba's cache a fraction of one: no answer should wait for either.
     """
     try:
         from vita_demo.model.quantize import numba_kernels
@@ -48,7 +50,7 @@ def numba_product(quantize: str) -> NumbaProduct | None:
 
 
 def numba_is_faster(quantize: str, time_products: Callable[[NumbaProduct], tuple[float, float]]) -> bool:
-    """Tell whether Numba's kernel for a format is there and beats torch's product here; see ``CpuProfile``.
+    """Tell whether Numba's kernel for a format works and beats torch's product here; see ``CpuProfile``.
 
     Args:
         quantize: "int8" or "int4".

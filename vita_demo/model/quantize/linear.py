@@ -1,7 +1,7 @@
-"""A linear layer whose weight is held in few bits; what the formats share.
+"""A linear layer with a quantized weight: what the formats have in common.
 
-Few rows are multiplied with the small integers straight, since their time goes into reading the weight.  With many
-rows the weight is widened a block at a time: the products then cost more than the widening.
+A few rows are multiplied by the integers as they are, since the time goes into reading the weight.  With many rows the
+time goes into arithmetic: then the weight is dequantized block by block, for the fast matrix products of its dtype.
 """
 
 from abc import ABC, abstractmethod
@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from vita_demo.errors import ConfigError
 from vita_demo.model.ops.bfloat16_linear import float32_is_faster
 
-# Values of a widened block: what stays in a processor's cache, and what is little of a GPU's memory.
-_CPU_BLOCK, _CUDA_BLOCK = 1 << 19, 1 << 24
+# Values of a dequantized block: what stays in a processor's cache, and what is little of a GPU's memory.
+_CPU_BLOCK_VALUES, _CUDA_BLOCK_VALUES = 1 << 19, 1 << 24
 # Values that are quantized at once, in float32.
-_FILL_BLOCK = 1 << 20
-# On the CPU products multiply each row by itself; from here on matrices of numbers are faster.
-FEW_ROWS_ON_CPU = 32
-# Of a matrix with fewer values starting a product takes as long as the product.
-_LARGE = 1 << 19
+_QUANTIZE_BLOCK_VALUES = 1 << 20
+# The kernels for the CPU multiply row by row: from this many rows on, dequantizing is faster.
+MIN_CPU_GEMM_ROWS = 32
+# A smaller matrix is multiplied in less time than it takes to start a kernel on all threads.
+_LARGE_VALUES = 1 << 19
 
 
 class QuantizedLinear(nn.Module, ABC):
     """``nn.Linear`` for inference with a quantized weight [N, K].
 
     Attributes:
-        packed: the integers, in the order of the format.
-        scales: bfloat16; the integers were rounded to these, so that their own rounding costs nothing.
+        packed: the integers, laid out as the format describes.
+        scales: bfloat16.  Values were divided by the rounded scales, so that rounding them costs no accuracy.
         bias: [N], or None.
 
     Raises:
@@ -54,57 +54,57 @@ class QuantizedLinear(nn.Module, ABC):
 
     @classmethod
     def like(cls, linear: nn.Linear) -> Self:
-        """Make an unfilled layer in the place of ``linear``, with its bias."""
+        """Make a layer with the shape, device and bias of ``linear`` and no weight yet; see ``quantize``."""
         return cls(linear.out_features, linear.in_features, linear.bias, linear.weight.device)
 
     @property
     def large(self) -> bool:
-        """Whether the time of a product is that of reading the weight."""
-        return self.out_features * self.in_features >= _LARGE
+        """Whether multiplying one row takes as long as reading the weight."""
+        return self.out_features * self.in_features >= _LARGE_VALUES
 
     @abstractmethod
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Make ``packed`` and ``scales``, unfilled."""
+        """Make ``packed`` and ``scales`` without values."""
 
     @abstractmethod
-    def fill(self, rows: slice, values: Tensor) -> None:
-        """Quantize ``values`` [R, K] into ``rows``; each row stands for itself."""
+    def quantize(self, rows: slice, values: Tensor) -> None:
+        """Set some rows of the weight to ``values`` [R, K], in any order; call ``pack`` after the last."""
 
-    def settle(self) -> None:
-        """Lay the integers out for the device, once all rows are filled."""
-
-    @abstractmethod
-    def widen(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Return some rows [R, K] as numbers."""
+    def pack(self) -> None:
+        """Repack the integers into the layout that the device's kernel expects, once all rows are set."""
 
     @abstractmethod
-    def multiply(self, x: Tensor) -> Tensor | None:
-        """Multiply [M, K] with the integers to [M, N]; None where widening them is faster."""
+    def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows of the weight, [R, K]."""
 
-    def product(self, x: Tensor) -> Tensor:
-        """Multiply [M, K] to [M, N] without the bias, in any dtype."""
-        found = self.multiply(x)
-        return self._multiply_widened(x) if found is None else found
+    @abstractmethod
+    def multiply_packed(self, x: Tensor) -> Tensor | None:
+        """Multiply [M, K] by the integers to [M, N]; None where dequantizing is faster."""
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """Multiply [M, K] by the weight to [M, N], without the bias and in any dtype."""
+        out = self.multiply_packed(x)
+        return self._multiply_dequantized(x) if out is None else out
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., K] to [..., N]."""
-        out = self.product(x.flatten(0, -2)).to(x.dtype)  # [M, N]
+        out = self.matmul(x.flatten(0, -2)).to(x.dtype)  # [M, N]
         if self.bias is not None:
             out += self.bias
         return out.view(*x.shape[:-1], -1)  # [..., N]
 
-    def _multiply_widened(self, x: Tensor) -> Tensor:
-        """Multiply [M, K] in the dtype in which the device is fast to [M, N]."""
+    def _multiply_dequantized(self, x: Tensor) -> Tensor:
+        """Multiply [M, K] to [M, N] in the dtype in which the device is fast."""
         cuda = x.device.type == "cuda"
-        keep = cuda or (x.dtype == torch.bfloat16 and not float32_is_faster())
-        x = x if keep else x.float()
+        native = cuda or (x.dtype == torch.bfloat16 and not float32_is_faster())
+        x = x if native else x.float()
         out = x.new_empty(len(x), self.out_features)  # [M, N]
-        for rows in row_blocks(self.out_features, self.in_features, _CUDA_BLOCK if cuda else _CPU_BLOCK):
-            torch.mm(x, self.widen(rows, x.dtype).t(), out=out[:, rows])
+        for rows in row_blocks(self.out_features, self.in_features, _CUDA_BLOCK_VALUES if cuda else _CPU_BLOCK_VALUES):
+            torch.mm(x, self.dequantize(rows, x.dtype).t(), out=out[:, rows])
         return out
 
 
 def row_blocks(rows: int, columns: int, values: int | None = None) -> Iterator[slice]:
     """Cut a matrix into blocks of whole rows of at most so many ``values``, by default what is quantized at once."""
-    step = max(1, (values or _FILL_BLOCK) // columns)
+    step = max(1, (values or _QUANTIZE_BLOCK_VALUES) // columns)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

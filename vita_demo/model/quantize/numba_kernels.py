@@ -1,8 +1,9 @@
-"""Products of a few rows with quantized weights on a CPU, compiled by Numba, which comes with librosa.
+"""Kernels for a CPU that multiply a few rows by quantized weights, compiled by Numba, which comes with librosa.
 
-Reading the weight should be what takes the time, so few instructions may be spent on a byte of it.  8 bits are
-converted and multiplied in float32.  4 bits become 16-bit integers, of which processors multiply and add two at once:
-x is rounded to 14 bits, each group by itself, which errs several times less than bfloat16, also with outliers.
+A kernel is as fast as memory only if it spends few instructions on each byte of the weight.  int8 is converted and
+multiplied in float32.  int4 is multiplied in integers: x is rounded to 14 bits, with a scale for each group, and the
+4-bit values are widened to 16 bits, because processors multiply and add two pairs of 16-bit integers in one instruction
+(x86: vpmaddwd).  Rounding x in this way errs several times less than bfloat16, even with outliers.
 """
 
 from collections.abc import Callable
@@ -17,22 +18,22 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-# Others may generate in other threads, for which not every way to start threads is made.
+# Several threads may generate at once, and not every threading layer of Numba allows that.
 numba.config.THREADING_LAYER = "threadsafe"
 
 _LANES = 16
-# A sum of two products with 4 bits and of all of a group stays far within 32 bits.
+# The largest 14-bit integer.  A group of 128 products with 4-bit values, 128 · 8191 · 15, stays far within 32 bits.
 _LARGEST = np.float32(8191)
 _FLOAT, _ZERO, _TINY = np.float32, np.float32(0), np.finfo(np.float32).tiny
 
 
 def multiply_int8(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply [M, K] with int8 [N, K] and a bfloat16 scale for each row [N] to float32 [M, N]."""
+    """Multiply [M, K] by int8 [N, K] with a bfloat16 scale for each row [N] to float32 [M, N]."""
     return _multiply(_int8, x, packed, scales)
 
 
 def multiply_int4(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply [M, K] with uint8 [N, K / 2] and bfloat16 scales and middles [2, N, K / group]; see ``Int4Linear``.
+    """Multiply [M, K] by uint8 [N, K / 2] with bfloat16 scales and zeros [2, N, K / group]; see ``Int4Linear``.
 
     Returns:
         float32 [M, N].
@@ -58,6 +59,8 @@ def _multiply(kernel: Any, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
 
 @intrinsic
 def _from_bfloat16(_, bits):
+    """Convert the 16 bits of a bfloat16, which Numba does not know, to float32: they are its upper half."""
+
     def generate(_context, builder, _signature, arguments):
         wide = builder.zext(arguments[0], ir.IntType(32))
         return builder.bitcast(builder.shl(wide, wide.type(16)), ir.FloatType())
@@ -67,7 +70,18 @@ def _from_bfloat16(_, bits):
 
 @intrinsic
 def _dot_nibbles(_, numbers, packed, low_at, high_at, at, count):
-    """Multiply ``count`` bytes' low and high bits with int16 numbers from two places; return both sums."""
+    """Dot products of ``count`` bytes' low halves and of their high halves with int16 values, as int32.
+
+    Written in LLVM's intermediate language, as Numba would not vectorize it.
+
+    Args:
+        numbers: int16, the rounded row.
+        packed: uint8, two 4-bit values a byte.
+        low_at: index in ``numbers`` of what the low halves are multiplied by.
+        high_at: the same for the high halves.
+        at: index in ``packed`` of the first byte.
+        count: of bytes; a multiple of 16.
+    """
     signature = types.UniTuple(types.int32, 2)(numbers, packed, low_at, high_at, at, count)
     bytes_, shorts = ir.VectorType(ir.IntType(8), _LANES), ir.VectorType(ir.IntType(16), _LANES)
     wide, sums = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.IntType(32), _LANES // 2)
@@ -78,7 +92,7 @@ def _dot_nibbles(_, numbers, packed, low_at, high_at, at, count):
         return loaded
 
     def multiply_and_add_pairs(builder, x, y):
-        # In this form the compiler finds the one instruction that processors have for it.
+        # LLVM recognizes this pattern and emits the single instruction.
         products = builder.mul(builder.sext(x, wide), builder.sext(y, wide))
         evens, odds = (ir.Constant(sums, [*range(first, _LANES, 2)]) for first in (0, 1))
         return builder.add(*(builder.shuffle_vector(products, products, pick) for pick in (evens, odds)))
@@ -99,8 +113,8 @@ def _dot_nibbles(_, numbers, packed, low_at, high_at, at, count):
                 builder.store(builder.add(builder.load(total), more), total)
         kind = ir.FunctionType(ir.IntType(32), [sums])
         add_up = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.add.v{_LANES // 2}i32")
-        found = [builder.call(add_up, [builder.load(total)]) for total in totals]
-        return context.make_tuple(builder, signature.return_type, found)
+        dots = [builder.call(add_up, [builder.load(total)]) for total in totals]
+        return context.make_tuple(builder, signature.return_type, dots)
 
     return signature, generate
 
@@ -117,6 +131,7 @@ def _int8(x, packed, scales, out):
 
 @njit(parallel=True, fastmath=True, nogil=True, cache=True)
 def _int4(x, packed, scales, out):
+    """Sum over groups: Σ x·((q - 8)·scale + zero) = step·scale·(Σ n·q - 8·Σ n) + zero·Σ x, where x = step·n."""
     half, groups = packed.shape[1], scales.shape[2] // 2
     group = half // groups
     for m in range(len(x)):
@@ -135,10 +150,10 @@ def _int4(x, packed, scales, out):
 
 @njit(nogil=True, cache=True)
 def _round(row, groups):
-    """Round each group of a row [K] to 14 bits.
+    """Round each group of a row [K] to 14-bit integers n, so that x = step · n.
 
     Returns:
-        int16 [K], and for each group 8 times the sum of these, what one of them stands for, and the sum of the row.
+        n as int16 [K], and for each group: 8 · Σ n as int32, step, and Σ x, both float32.
     """
     size = len(row) // groups
     numbers, eights = np.empty(len(row), np.int16), np.empty(groups, np.int32)

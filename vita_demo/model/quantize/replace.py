@@ -1,7 +1,7 @@
-"""Which matrices of the language model are held in few bits, and how they get there.
+"""Replaces the language model's linear layers by quantized ones.
 
-Knows the layers' names; knows nothing of checkpoints.  Embedding table and norms stay as they are.  The output head
-is held in 8 bits in either format: in 4, rounding would choose other tokens.
+The embedding table and the norms stay as they are.  The output head is in int8 in either format: rounding to int4
+would change which token is the likeliest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,17 +20,17 @@ FORMATS: Mapping[str, type[QuantizedLinear]] = {"int8": Int8Linear, "int4": Int4
 
 
 def check_format(quantize: str | None) -> None:
-    """Refuse a format that is not there.
+    """Accept a format of ``FORMATS``, or None.
 
     Raises:
-        InputError: naming those that are.
+        InputError: when the format is unknown.
     """
     if quantize is not None and quantize not in FORMATS:
         raise InputError(f"--quantize {quantize} is unknown; give {' or '.join(FORMATS)}, or leave it out")
 
 
 def replace_linears(model: LanguageModel, quantize: str) -> dict[str, QuantizedLinear]:
-    """Put unfilled quantized layers in the places of the linear ones, and return them by name.
+    """Replace every linear layer by a quantized one without values; return the new layers by name.
 
     Raises:
         ConfigError: when a matrix's shape does not fit the format.
@@ -46,7 +46,7 @@ def replace_linears(model: LanguageModel, quantize: str) -> dict[str, QuantizedL
 
 
 def quantize_in_place(model: LanguageModel, quantize: str) -> None:
-    """Quantize a model that is in memory, one matrix after the other.
+    """Quantize a model that is in memory, one matrix after the other, each of which is freed at once.
 
     Raises:
         ConfigError: when a matrix's shape does not fit the format.
@@ -56,12 +56,17 @@ def quantize_in_place(model: LanguageModel, quantize: str) -> None:
         for name, layer in replace_linears(model, quantize).items():
             weight = weights.pop(name)
             for rows in row_blocks(*weight.shape):
-                layer.fill(rows, weight[rows])
-            layer.settle()
+                layer.quantize(rows, weight[rows])
+            layer.pack()
 
 
 def weights_bytes(config: TextConfig, quantize: str | None, item_bytes: int) -> int:
-    """Count the bytes of the language model's weights; what is not quantized takes ``item_bytes`` a value.
+    """Count the bytes of the language model's weights without allocating them.
+
+    Args:
+        config: the language model's shape.
+        quantize: "int8", "int4" or None.
+        item_bytes: of a value that is not quantized.
 
     Raises:
         ConfigError: when a matrix's shape does not fit the format.
@@ -70,16 +75,16 @@ def weights_bytes(config: TextConfig, quantize: str | None, item_bytes: int) -> 
         model = LanguageModel(config)
     if quantize is not None:
         replace_linears(model, quantize)
-    numbers = torch.get_default_dtype()
-    return sum(p.numel() * item_bytes if p.dtype == numbers else p.nbytes for p in model.parameters())
+    unquantized = torch.get_default_dtype()
+    return sum(p.numel() * item_bytes if p.dtype == unquantized else p.nbytes for p in model.parameters())
 
 
 def count_values(model: nn.Module) -> int:
-    """Count the numbers that a model's weights stand for, however few bits hold them."""
+    """Count the parameters of a model; a quantized weight counts as the matrix that it stands for."""
     layers = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
-    held = sum(layer.packed.numel() + layer.scales.numel() for layer in layers)
-    meant = sum(layer.out_features * layer.in_features for layer in layers)
-    return sum(parameter.numel() for parameter in model.parameters()) - held + meant
+    stored = sum(layer.packed.numel() + layer.scales.numel() for layer in layers)
+    weights = sum(layer.out_features * layer.in_features for layer in layers)
+    return sum(parameter.numel() for parameter in model.parameters()) - stored + weights
 
 
 def _linears(model: LanguageModel) -> Iterator[tuple[str, nn.Linear]]:

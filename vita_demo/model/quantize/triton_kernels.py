@@ -1,7 +1,8 @@
-"""Products of a few rows with quantized weights on a GPU: every byte of the weight is read once, in long lines.
+"""Kernels for a GPU that multiply a few rows by quantized weights.
 
-Each program computes ``_ROWS`` outputs of one row of x.  Programs that read the same part of the weight run side by
-side, so that only the first of them waits for memory.
+Each program computes ``_ROWS`` outputs of one row of x, reading long contiguous stretches of the weight.  Programs for
+the same part of the weight have neighbouring ids, so that they run together and all but the first read it from the
+GPU's cache.
 """
 
 import torch
@@ -14,7 +15,7 @@ _COLUMNS = 1024
 
 
 def multiply_int8(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply [M, K] with int8 [N, K] and a scale for each row [N] to [M, N]."""
+    """Multiply [M, K] by int8 [N, K] with a scale for each row [N] to [M, N]."""
     m, k, n = *x.shape, len(packed)
     out = x.new_empty(m, n)
     with torch.cuda.device_of(x):
@@ -23,7 +24,7 @@ def multiply_int8(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
 
 
 def multiply_int4(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
-    """Multiply [M, K] with uint8 [N, K / 2] and scales and middles [K / group, N, 2] to [M, N]; see ``Int4Linear``."""
+    """Multiply [M, K] by uint8 [N, K / 2] with scales and zeros [K / group, N, 2] to [M, N]; see ``Int4Linear``."""
     m, k, n = *x.shape, len(packed)
     group = k // len(scales)
     out = x.new_empty(m, n)
@@ -75,7 +76,8 @@ def _int4(x, weight, scales, out, m, n, half, rows: tl.constexpr, groups: tl.con
 
 @triton.jit
 def _scaled(integers, values, scales, both):
+    # Σ x·((q - 8)·scale + zero) = scale · Σ x·(q - 8) + zero · Σ x, for each group of columns.
     scale = tl.load(scales, mask=both, other=0.0).to(tl.float32)
-    middle = tl.load(scales + 1, mask=both, other=0.0).to(tl.float32)
+    zero = tl.load(scales + 1, mask=both, other=0.0).to(tl.float32)
     product = tl.sum((integers - 8) * values[None, :, :], axis=2)
-    return product * scale + tl.sum(values, axis=1)[None, :] * middle
+    return product * scale + tl.sum(values, axis=1)[None, :] * zero
