@@ -75,6 +75,17 @@ def use_profile() -> Iterator[Callable[..., None]]:
     use_cpu_profile(None)
 
 
+@pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """Give back torch's threads, which benchmarks and ``--threads`` set for the whole process."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny7(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reference checkpoint in the released layout."""

@@ -182,6 +182,23 @@ def test_debug_shows_the_traceback_however_it_is_asked_for(
     assert "Traceback" in vita("--config", preset).err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("chat", "--load", "gone.json"),
+        ("compare", "--question", "?", "--image_path", "gone.png"),
+        ("inspect", "gone.png"),
+        ("replay", "gone"),
+    ],
+)
+def test_every_command_takes_debug_from_the_environment(
+    vita: Vita, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    assert "Traceback" not in vita(*arguments).err
+    monkeypatch.setenv("VITA_DEMO_DEBUG", "1")
+    assert "Traceback" in vita(*arguments).err
+
+
 def test_an_interrupt_exits_130(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
     from vita_demo.engine.vita import VitaForGeneration
 

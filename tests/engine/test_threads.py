@@ -12,13 +12,6 @@ from vita_demo.errors import InputError
 from vita_demo.pipeline import Pipeline
 
 
-@pytest.fixture(autouse=True)
-def _given_back():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Make a machine of hardware threads, in pairs on one core."""
