@@ -5,10 +5,10 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -33,7 +33,8 @@ def name_of(path: Path) -> str:
 
 def blocks(text: str, language: str = "") -> list[str]:
     """Return the contents of the code blocks in a language."""
-    return re.findall(f"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [content for name, content in fenced if name == language]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -46,13 +47,6 @@ def without_times(text: str) -> str:
     number = r"-?\d[\d,]*(\.\d+)?(e-\d+)?"
     text = re.sub(rf'("(clock_s|time_s|logprob)": ){number}', r"\1N", text)
     return re.sub(rf"{number}(?= (s|ms)\b|/s| tokens/s)", "N", text)
-
-
-def run_vita(*arguments: str, cwd: Path = ROOT, entries: str = "") -> str:
-    """Run the command in a process of its own; return stdout and stderr as a terminal would show them together."""
-    command = [sys.executable, "-m", "vita_demo", *arguments]
-    done = subprocess.run(command, cwd=cwd, input=entries, stdout=-1, stderr=subprocess.STDOUT, text=True, check=True)
-    return done.stdout
 
 
 # Pages
@@ -141,47 +135,59 @@ def samples(page: str) -> list[tuple[str, str]]:
     return [(command, output) for command, _, output in commands]
 
 
-def assert_shown(output: str, shown: str) -> None:
-    """Compare line by line without times; a line that ends with … shows a beginning."""
-    lines = without_times(output).splitlines()
+def assert_shown(run: Run, shown: str) -> None:
+    """Find every shown line, times aside, in what was printed; one that ends with … shows a beginning."""
+    printed = without_times(run.out + run.err).splitlines()
     for line in without_times(shown).splitlines():
         cut, whole = line.endswith("…"), line.removesuffix("…").rstrip()
-        assert any(seen.startswith(whole) if cut else seen.rstrip() == whole for seen in lines), f"{line}\n\n{output}"
+        found = (text.startswith(whole) if cut else text.rstrip() == whole for text in printed)
+        assert any(found), f"{line}\n\n{run.out}{run.err}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/scripts.md", "docs/python.md"])
-def test_the_samples_of_a_page_print_what_is_shown(page: str, tmp_path: Path) -> None:
+def test_the_samples_of_a_page_print_what_is_shown(
+    vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     shown = samples(page)
     assert shown
     for command, output in shown:
         program, *arguments = shlex.split(command)
         if program == "vita-demo":
-            assert_shown(run_vita(*arguments, cwd=tmp_path), output)
+            run = vita(*arguments)
         else:
-            done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
-            assert_shown(done.stdout, output)
+            run = Run(0, subprocess.run([program, *arguments], capture_output=True, text=True, check=True).stdout, "")
+        assert run.code == 0
+        assert_shown(run, output)
 
 
 @pytest.mark.slow
-def test_the_demo_prints_what_the_readme_shows() -> None:
+def test_the_demo_prints_what_the_readme_shows(vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     (shown,) = (block for block in blocks(read("README.md")) if block.startswith("the embedded model"))
     script = read("enhanced_demo.sh")
-    for flag in ("--enable_callbacks", "--streaming", '--question "Describe this image."', "assets/scene.png"):
-        assert flag in script
-    flags = ("--enable_callbacks", "--streaming", "--device", "cpu")
-    output = run_vita(*flags, "--question", "Describe this image.", "--image_path", "assets/scene.png")
-    assert without_times(output) == without_times(shown)
+    flags = (
+        "--enable_callbacks",
+        "--streaming",
+        '--question "Describe this image."',
+        '--image_path "$here/assets/scene.png"',
+    )
+    assert all(flag in script for flag in flags)
+    monkeypatch.chdir(ROOT)
+    run = vita(*shlex.split(" ".join(flags).replace("$here/", "")), "--device", "cpu")
+    assert sorted(without_times(run.out + run.err).splitlines()) == sorted(without_times(shown).splitlines())
 
 
 @pytest.mark.slow
-def test_the_chat_goes_as_shown() -> None:
+def test_the_chat_goes_as_shown(vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     (shown,) = (block for block in blocks(read("docs/chat.md")) if block.startswith("›"))
     entries = re.findall(r"^[^›\n]*› ?(.*)\n", shown, re.MULTILINE)
     assert len(entries) == 4
-    output = run_vita("chat", "--device", "cpu", entries="\n".join(entries) + "\n")
-    start = output.index("›")
-    assert without_times(output[start:]).startswith(without_times(shown))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.stdin", StringIO("\n".join(entries) + "\n"))
+    run = vita("chat", "--device", "cpu")
+    assert_shown(run, shown)
+    assert run.out.splitlines() == [line for line in shown.splitlines() if line.startswith(("There ", "The "))]
 
 
 @pytest.mark.slow
