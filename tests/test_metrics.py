@@ -1,4 +1,4 @@
-"""The definitions of the README's table, on invented times."""
+"""The definitions of the table in docs/metrics.md, on invented times."""
 
 from dataclasses import replace
 

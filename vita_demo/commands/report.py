@@ -15,7 +15,7 @@ from vita_demo.pipeline import Pipeline
 
 
 def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> dict[str, Any]:
-    """Say what was answered, how fast, by which model and where; the keys are those that the README documents."""
+    """Say what was answered, how fast, by which model and where; the keys are those that docs/scripts.md documents."""
     prompt = answer.prompt
     return {
         "schema_version": SCHEMA_VERSION,
