@@ -246,6 +246,11 @@ def test_every_public_name_is_in_the_page_about_python() -> None:
     assert [name for name in vita_demo.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
+def test_the_examples_are_those_of_the_page_about_python() -> None:
+    text = read("docs/python.md").split("## Examples")[1]
+    assert set(re.findall(r"`(\w+\.py)`", text)) == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
 def test_the_callbacks_and_their_hooks_are_those_that_ship() -> None:
     from vita_demo import GenerationCallback
     from vita_demo.callbacks.registry import BUILTIN
