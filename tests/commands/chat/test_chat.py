@@ -217,7 +217,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     chat = pexpect.spawn(
         sys.executable, ["-c", HELD, *flags], env=environment, cwd=tmp_path, encoding="utf-8", dimensions=(50, 200)
     )
-    chat.timeout = 30
+    chat.timeout = None
 
     def enter(entry: str, reply: str) -> None:
         chat.expect(PROMPT)
