@@ -1,17 +1,27 @@
 """Fixtures: the reference checkpoint and media, and the command line run in this process."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "assets"
+
+
+def copy_checkpoint(source: Path, folder: Path, **changes: object) -> Path:
+    """Copy a checkpoint with other values in its ``config.json``."""
+    shutil.copytree(source, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return folder
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,11 @@ def pytest_configure() -> None:
 
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"
+    # No verdict depends on how busy the machine is.
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -117,6 +132,13 @@ def embedded_pipeline(_own_cache: None):
     from vita_demo.pipeline import Pipeline
 
     return Pipeline.load(device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line compute the same on every machine."""
+    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
+    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The command line as a user meets it: the answer on stdout, all else on stderr, one line for each mistake."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +9,11 @@ import soundfile
 import torch
 from PIL import Image
 
-from tests.conftest import ASSETS, Run
+from tests.conftest import ASSETS, Run, copy_checkpoint
 
 Vita = Callable[..., Run]
 SCENE = ("--image_path", ASSETS / "scene.png", "--question", "Describe this image.", "--max_new_tokens", 12)
-
-
-@pytest.fixture(autouse=True)
-def _float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
-    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
+pytestmark = pytest.mark.usefixtures("float32_on_the_cpu")
 
 
 def test_streamed_and_whole_answers_are_the_same(vita: Vita) -> None:
@@ -140,11 +133,8 @@ def test_a_single_pixel_is_answered_with_a_word(vita: Vita, tmp_path: Path) -> N
 
 
 def test_a_prompt_longer_than_the_context_is_refused(vita: Vita, tmp_path: Path, embedded_pipeline) -> None:
-    folder = tmp_path / "short"
-    shutil.copytree(embedded_pipeline.settings.folder, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config.update(max_position_embeddings=200, tokenizer_model_max_length=150)
-    (folder / "config.json").write_text(json.dumps(config))
+    limits = {"max_position_embeddings": 200, "tokenizer_model_max_length": 150}
+    folder = copy_checkpoint(embedded_pipeline.settings.folder, tmp_path / "short", **limits)
     run = vita("--model_path", folder, *SCENE)
     assert "the model has 200: give fewer pictures" in run.error
     assert run.code == 2

@@ -56,7 +56,7 @@ WIDE = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NARROW | WIDE, st.integers(3, 12))
 def test_the_status_line_leaves_the_answer_as_it_is(content: tuple[list[str], int], height: int) -> None:
     pieces, width = content

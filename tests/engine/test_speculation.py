@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.conftest import ASSETS, Run
+from tests.conversations import PICTURE, SPOKEN, ask, assert_as_from_scratch, take
 from tests.model.fakes import CONFIG, make_model
-from tests.test_conversation import PICTURE, SPOKEN, ask, assert_as_from_scratch, take
 from vita_demo import GenerationCallback, generate_with_callbacks, prepare_inputs
 from vita_demo.answer import PromptSummary
 from vita_demo.commands.report import report
@@ -32,12 +32,7 @@ Vita = Callable[..., Run]
 # Past its end the trained model repeats itself, so guesses come true.
 LONG = {"max_new_tokens": 64, "min_new_tokens": 64}
 SCENE = ("--image_path", ASSETS / "scene.png", "--question", "Describe this image.", "--max_new_tokens", 40)
-
-
-@pytest.fixture(autouse=True)
-def _float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
-    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
+pytestmark = pytest.mark.usefixtures("float32_on_the_cpu")
 
 
 @pytest.fixture(scope="module")

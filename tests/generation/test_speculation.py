@@ -46,7 +46,7 @@ def assert_the_same(memory: int, chain: int, input_ids: Sequence[int], **values:
     return drafts
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(MEMORIES),
     st.integers(0, 10**6),

@@ -156,3 +156,13 @@ def test_the_public_api_is_lazy_and_complete() -> None:
         assert getattr(vita_demo, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = vita_demo.nothing
+
+
+def test_no_test_module_imports_another() -> None:
+    tests = PACKAGE.parent / "tests"
+    assert not [
+        f"{path.relative_to(tests)} imports {name}"
+        for path in sorted(tests.rglob("*.py"))
+        for name in imports(path)
+        if ".test_" in name
+    ]

@@ -23,10 +23,8 @@ SCENE, CLIP, VOICE = ASSETS / "scene.png", ASSETS / "moving.mp4", ASSETS / "ques
 
 
 @pytest.fixture
-def talk(vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Talk:
+def talk(vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, float32_on_the_cpu: None) -> Talk:
     """Chat through standard input, eight tokens an answer."""
-    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
-    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
 
     def run(*lines: object, flags: tuple[object, ...] = ()) -> Run:
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
@@ -219,7 +217,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     chat = pexpect.spawn(
         sys.executable, ["-c", HELD, *flags], env=environment, cwd=tmp_path, encoding="utf-8", dimensions=(50, 200)
     )
-    chat.timeout = 30
+    chat.timeout = None
 
     def enter(entry: str, reply: str) -> None:
         chat.expect(PROMPT)

@@ -17,13 +17,7 @@ from vita_demo.pipeline import Pipeline
 
 Vita = Callable[..., Run]
 ASK = ("--question", "Describe this image.", "--image_path", ASSETS / "scene.png", "--max_new_tokens", 12)
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _float32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITA_DEMO_DEVICE", "cpu")
-    monkeypatch.setenv("VITA_DEMO_DTYPE", "float32")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float32_on_the_cpu")]
 
 
 def test_jsonl_is_one_event_a_line_and_the_report_last(vita: Vita) -> None:
