@@ -12,7 +12,7 @@ from vita_demo.commands.doctor.diagnosis import Diagnosis
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.commands.doctor.memory import GROUP as MEMORY
 from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable, gigabytes
-from vita_demo.console.stdout import stdout_console
+from vita_demo.console.rich_consoles import stdout_console
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
 _SHOWN_PROBLEMS = 8
