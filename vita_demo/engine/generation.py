@@ -11,11 +11,12 @@ from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
+from vita_demo.generation.decoder_protocol import Decoder
 from vita_demo.generation.events import Event, Sampled, Tokenizer, stream_events
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
-from vita_demo.generation.speculation import VerifyingDecoder, speculate_tokens
+from vita_demo.generation.speculation import speculate_tokens
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import Drafts, RunRecorder
 
@@ -82,7 +83,7 @@ class Generation:
 
     @contextmanager
     def running(
-        self, inputs: Inputs, options: GenerationOptions, decoder: VerifyingDecoder | None = None
+        self, inputs: Inputs, options: GenerationOptions, decoder: Decoder | None = None
     ) -> Iterator[Iterator[Sampled]]:
         """Give the iterator of sampled tokens; its engine is released at the end.
 
@@ -103,9 +104,7 @@ class Generation:
                 tokens = self._decode(held, inputs, options)
             yield stack.enter_context(closing(tokens))
 
-    def _decode(
-        self, decoder: VerifyingDecoder, inputs: Inputs, options: GenerationOptions
-    ) -> Generator[Sampled, None, None]:
+    def _decode(self, decoder: Decoder, inputs: Inputs, options: GenerationOptions) -> Generator[Sampled, None, None]:
         sampler = make_sampler(options, self.stop_ids, inputs.embeds.device)
         if self.recorder.drafts is None:
             return generate_tokens(decoder, inputs.embeds, sampler, options)
@@ -119,7 +118,7 @@ class Generation:
         self,
         inputs: Inputs,
         tokenizer: Tokenizer,
-        decoder: VerifyingDecoder | None = None,
+        decoder: Decoder | None = None,
         on_end: Callable[[Answer | None], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Generate after ``inputs``, with callbacks called and times recorded.

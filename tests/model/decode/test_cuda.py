@@ -12,9 +12,9 @@ from torch import Tensor
 from tests.model.decode.test_cpu_step import make_model
 from tests.model.decode.test_gpu_step import only
 from tests.model.test_language_model import CONFIG
-from vita_demo.generation.loop import AHEAD, generate_ahead, generate_tokens
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.readback import PinnedSlot, Readback
+from vita_demo.generation.run_ahead import AHEAD, PinnedSlot, Readback, generate_ahead
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gpu_step import BucketStep

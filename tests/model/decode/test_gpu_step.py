@@ -11,9 +11,8 @@ from torch import Tensor
 from tests.generation.test_run_ahead import LateSlot
 from tests.model.decode.test_cpu_step import SHAPES, make_model
 from tests.model.test_language_model import CONFIG
-from vita_demo.generation.loop import generate_ahead
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.readback import Readback
+from vita_demo.generation.run_ahead import Readback, generate_ahead
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode import gpu_step as bucket_step
 from vita_demo.model.decode import step_ways
