@@ -1,0 +1,18 @@
+"""The two consoles that everything is drawn on: stdout for results, stderr for all else."""
+
+import sys
+
+from rich.console import Console as RichConsole
+
+_PIPED_WIDTH = 160
+
+
+def stdout_console() -> RichConsole:
+    """Return a console on stdout: it wraps at a terminal's width, and leaves lines whole in a pipe or file."""
+    piped = not sys.stdout.isatty()
+    return RichConsole(highlight=False, soft_wrap=piped, width=_PIPED_WIDTH if piped else None)
+
+
+def stderr_console() -> RichConsole:
+    """Return a console on stderr, which leaves wrapping to the terminal."""
+    return RichConsole(stderr=True, highlight=False, soft_wrap=True)
