@@ -264,7 +264,7 @@ def _check_architecture(settings: Mapping[str, Any], path: Path) -> None:
         return
     kind = {
         "VITAMixtralForCausalLM": "VITA-1.0 (Mixtral)",
-        "Qwen2ForCausalLM": "a plain Qwen2 without eyes and ears",
+        "Qwen2ForCausalLM": "a plain Qwen2 without the vision and audio encoders",
     }.get(architecture, "another model")
     raise CheckpointError(
         f"{path} describes {architecture}, {kind}; this demo runs VITA-1.5 (VITAQwen2ForCausalLM), "

@@ -15,7 +15,6 @@ Option = Callable[[Function], Function]
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
-    "auto_envvar_prefix": "VITA_DEMO",
     "token_normalize_func": lambda name: name.replace("-", "_"),
     "max_content_width": 110,
 }
@@ -53,7 +52,8 @@ def command(
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command of a function that takes a console and, by name, the values of ``options`` and ``debug``.
 
-    A ``VitaDemoError`` ends the program with one line and its exit code; ``--debug`` shows its traceback first.
+    Every option is an environment variable too, named as it is written.  A ``VitaDemoError`` ends the program with
+    one line and its exit code; ``--debug`` shows its traceback first.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -74,7 +74,11 @@ def command(
         decorated: Callable[..., Any] = run
         for option in reversed((*options, _debug)):
             decorated = option(decorated)
-        return click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=epilog)(decorated)
+        made = click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=epilog)(decorated)
+        for parameter in made.params:
+            if isinstance(parameter, click.Option):
+                parameter.envvar = f"VITA_DEMO_{parameter.opts[0].lstrip('-').upper()}"
+        return made
 
     return decorate
 
