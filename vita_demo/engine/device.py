@@ -1,4 +1,4 @@
-"""Where and in which precision the model runs, and how much memory that takes."""
+"""Device and dtype of a model, and the memory of the device and of the machine."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ import torch
 from vita_demo.errors import GenerationError, InputError
 from vita_demo.model.decode.gemv import bfloat16_is_faster
 
-# In float32. A smaller model is quick in any precision, and answers alike on every machine in this one.
+# In float32.  A smaller model is fast in any dtype, and answers alike on every machine in float32.
 _LARGE_BYTES = 1 << 30
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there; "auto" takes the GPU if there is one.
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device of this machine; "auto" is a GPU if there is one.
 
     Raises:
         InputError: when the device is unknown or absent.
@@ -40,9 +40,10 @@ def resolve_device(name: str) -> torch.device:
 def resolve_dtype(name: str, declared: str, device: torch.device, parameters: int) -> torch.dtype:
     """Turn "auto" or a name into a dtype.
 
-    "auto" is the checkpoint's declared dtype on a GPU.  On a CPU it is float32 for a small model; for one of more than
-    1 GiB in float32 it is bfloat16 if that is what the checkpoint is in and this processor decodes it faster, or if
-    float32 would take more than half of the machine's memory.
+    "auto" is the checkpoint's declared dtype on a GPU.  On a CPU it is float32, but bfloat16
+
+    * if float32 would take more than half of the machine's memory, or
+    * if the checkpoint is in bfloat16, has more than 1 GiB in float32, and this processor decodes bfloat16 faster.
 
     Raises:
         InputError: when the name is unknown.
@@ -60,14 +61,14 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:
-    """Return a function that waits until the device has done its work."""
+    """Return a function that waits for all work on the device."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement of the peak, where the device can."""
+    """Reset what ``peak_memory_bytes`` returns for a CUDA device; a process's peak on the CPU cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -78,7 +79,7 @@ def peak_memory_bytes(device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage would tell the parent's peak for a process that was forked from a large one.
+        # For a process forked from a large one, getrusage would return the parent's peak.
         return next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM:"))
     try:
         import resource
@@ -94,7 +95,7 @@ def current_memory_bytes() -> tuple[int, int]:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gpu = sum(torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count()))
     try:
-        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - looked at while tokens are made
+        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - fast, as callbacks call this for each token
             host = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         host = 0
@@ -103,7 +104,7 @@ def current_memory_bytes() -> tuple[int, int]:
 
 @contextmanager
 def memory_guard(advice: str) -> Iterator[None]:
-    """Turn "out of memory" of any allocator into one line that says what to lower."""
+    """Turn any allocator's out-of-memory error into a ``GenerationError`` with one line of advice."""
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
@@ -115,7 +116,7 @@ def memory_guard(advice: str) -> Iterator[None]:
 
 
 def copy_bandwidth_bytes_per_s(device: torch.device, size_bytes: int = 256 << 20) -> float:
-    """Measure how fast memory is copied, bytes read and written together; the best of five after a warm-up."""
+    """Measure the bandwidth of a copy, bytes read plus bytes written; the best of five after a warm-up."""
     import time
 
     source = torch.ones(size_bytes, dtype=torch.uint8, device=device)
@@ -131,7 +132,7 @@ def copy_bandwidth_bytes_per_s(device: torch.device, size_bytes: int = 256 << 20
 
 
 def physical_memory_bytes() -> int:
-    """Memory of the machine; 16 GiB where the system does not tell."""
+    """Return the machine's physical memory; 16 GiB where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

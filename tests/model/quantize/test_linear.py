@@ -134,7 +134,7 @@ def load(pipeline: Pipeline, quantize: str | None, dtype: torch.dtype = torch.bf
 def test_loading_equals_quantizing_what_was_loaded(
     quantize: str, embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized_linear, "_QUANTIZE_BLOCK_VALUES", 5000)
+    monkeypatch.setattr(quantized_linear, "_QUANTIZE_BLOCK_VALUES", 50_000)
     # The embedded weights are stored in 16 bits, so that float32 holds them exactly.
     loaded, other = load(embedded_pipeline, quantize, torch.float32), load(embedded_pipeline, None, torch.float32)
     quantize_in_place(other.language_model, quantize)
