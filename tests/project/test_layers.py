@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def layer_of(module: str) -> str:
     return layer
 
 
+@cache
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
     """Modules that a file imports: lazily and for type checkers too, unless only at the top level at run time."""
     found: set[str] = set()

@@ -18,6 +18,7 @@ from tools.train_vita_tiny.scenes import PLACES, random_scene
 from tools.train_vita_tiny.words import CHINESE
 from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
+from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
 from vita_demo.resources import resource
@@ -88,7 +89,8 @@ def test_what_a_pack_teaches_is_what_the_model_answers_with(tokenizer: VitaToken
             answer = tokenizer.encode(turn.answer + "<|im_end|>")
             embed = model.language_model.embed_tokens
             x = torch.cat([embed(torch.tensor(prefix)), tiles[row], embed(torch.tensor(question))])[None]
-            decoder = model.decoder(x.shape[1] + len(answer))
+            language_model = model.language_model
+            decoder = Decoder(language_model, language_model.allocate_cache(x.shape[1] + len(answer)))
             steps = (decoder.step(torch.tensor([token_id])).clone() for token_id in answer[:-1])
             logits = [decoder.prefill(x), *steps]
             alone.append(torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(answer), reduction="sum"))
