@@ -23,8 +23,8 @@ BUILTIN: Mapping[str, type[GenerationCallback]] = {
     "file": builtin.FileCallback,
 }
 DEFAULT = ("progress", "performance")
-# Filled in by the program, not by the user.
-_GIVEN = ("self", "tokenizer", "display")
+# Parameters that the program fills in, not the user.
+_INTERNAL = ("tokenizer", "display")
 
 
 def make_callback(spec: str, given: Mapping[str, Any] | None = None) -> GenerationCallback:
@@ -32,7 +32,7 @@ def make_callback(spec: str, given: Mapping[str, Any] | None = None) -> Generati
 
     Args:
         spec: for example ``trace:path=run.jsonl,top=3`` or ``./mine.py:Watcher:level=2``.
-        given: values for parameters of these names that ``spec`` leaves open, such as ``tokenizer``.
+        given: values for parameters of these names that ``spec`` does not set, such as ``tokenizer``.
 
     Raises:
         ConfigError: when the name, an option or a value is wrong.
@@ -53,7 +53,7 @@ def make_callback(spec: str, given: Mapping[str, Any] | None = None) -> Generati
 
 
 def describe() -> str:
-    """List the built-in callbacks with their options, one paragraph each, and how to bring one's own."""
+    """List the built-in callbacks with their options, and how to name one's own."""
     lines = []
     for name, kind in BUILTIN.items():
         lines.append(f"{name:12} {(inspect.getdoc(kind) or '').splitlines()[0]}")
@@ -70,7 +70,7 @@ def describe() -> str:
 def options_of(kind: type[GenerationCallback]) -> dict[str, inspect.Parameter]:
     """Return the options that a user can set."""
     parameters = inspect.signature(kind).parameters
-    return {name: parameter for name, parameter in parameters.items() if name not in _GIVEN}
+    return {name: parameter for name, parameter in parameters.items() if name not in _INTERNAL}
 
 
 def _parse(spec: str, text: str, kind: type[GenerationCallback]) -> dict[str, Any]:
@@ -78,8 +78,9 @@ def _parse(spec: str, text: str, kind: type[GenerationCallback]) -> dict[str, An
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")
         if not equals or key not in options:
-            known = ", ".join(options) or "none"
-            raise ConfigError(f"--callback {spec}: {item!r} is no option; write key=value, known: {known}")
+            raise ConfigError(
+                f"--callback {spec}: {item!r} is no option; write key=value, known: {', '.join(options) or 'none'}"
+            )
         values[key] = _convert(spec, key, value, options[key])
     return values
 

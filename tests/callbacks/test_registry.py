@@ -1,0 +1,45 @@
+"""Callbacks by name, and mistakes in names."""
+
+from pathlib import Path
+
+import pytest
+
+from vita_demo.callbacks.registry import BUILTIN, describe, make_callback
+from vita_demo.errors import ConfigError
+from vita_demo.generation.callbacks import GenerationCallback
+
+
+def test_callbacks_by_name_with_options(tmp_path: Path) -> None:
+    trace = make_callback(f"trace:path={tmp_path}/x,top=3")
+    assert (trace.path, trace.top_logprobs) == (tmp_path / "x", 3)
+    assert make_callback("progress", {"max_tokens": 7, "tokenizer": None}).max_tokens == 7
+    assert make_callback("progress:max_tokens=3", {"max_tokens": 7}).max_tokens == 3
+    assert isinstance(make_callback("vita_demo.generation.callbacks:GenerationCallback"), GenerationCallback)
+    mine = tmp_path / "mine.py"
+    mine.write_text("class Mine:\n    def __init__(self, level: int = 1): self.level = level\n")
+    assert make_callback(f"{mine}:Mine:level=5").level == 5
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("prgress", "did you mean progress"),
+        ("qqq", "give logging, progress"),
+        ("trace:tpo=3", "known: path, top"),
+        ("trace:top=many", "top=many must be a number"),
+        ("logging:level=loud", "cannot be made"),
+        ("no.such.module:X", "cannot be imported"),
+        ("vita_demo.metrics:Nothing", "has no Nothing"),
+        ("vita_demo.metrics:SCHEMA_VERSION", "is no class"),
+        ("./gone.py:X", "cannot be imported"),
+    ],
+)
+def test_mistakes_in_names_are_answered_in_one_line(spec: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_callback(spec)
+
+
+def test_the_list_names_every_callback_and_option() -> None:
+    text = describe()
+    assert all(name in text for name in BUILTIN)
+    assert "top=0" in text
