@@ -37,7 +37,7 @@ def show(pieces: Sequence[str], width: int, height: int, status: bool) -> tuple[
     line = StatusLine(terminal, width)
     for number, piece in enumerate(pieces):
         if status:
-            line._next = 0.0
+            line._next_s = 0.0
             line.show(f"{number} tokens of many, with more words than fit into a narrow terminal")
             line.write(piece, terminal)
         else:

@@ -1,4 +1,4 @@
-"""What a person reads beside the answer.  The only package that imports rich; it takes records and shows them."""
+"""What a person reads beside the answer: widgets on rich and prompt_toolkit that know no command."""
 
 from vita_demo.console.console import Console
 

@@ -1,4 +1,4 @@
-"""Where the lines of a chat come from: a terminal with editing and completion, or plain standard input."""
+"""Reads the lines of a chat: from a terminal with editing and completion, or from plain standard input."""
 
 import sys
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from vita_demo.resources import cache_folders
 
 
 class LineReader(Protocol):
-    """What a chat needs of its input.
+    """The input of a chat.
 
     Attributes:
-        interactive: whether a person sits there, who sees the line as it is typed.
+        interactive: whether a person types at a terminal, which shows the line already.
     """
 
     interactive: bool
 
     def read(self, label: str) -> str | None:
-        """Ask for one entry, possibly of several lines, with ``label`` before it; None at the end of input."""
+        """Read one entry, possibly of several lines, after the prompt ``label``; None at the end of input."""
 
 
 class PlainReader:
-    """Reads standard input line by line; a backslash at the end of a line goes on with the next."""
+    """Reads standard input line by line; a backslash at the end of a line continues it."""
 
     interactive = False
 
@@ -31,7 +31,7 @@ class PlainReader:
         self._console = console
 
     def read(self, label: str) -> str | None:
-        """Read one entry and show it on stderr, where the prompt would be."""
+        """Read one entry and show it on stderr after ``label``."""
         lines: list[str] = []
         for line in iter(sys.stdin.readline, ""):
             text = line.removesuffix("\n")
@@ -46,12 +46,12 @@ class PlainReader:
 
 
 def make_reader(console: Console, commands: Mapping[str, str], path_commands: frozenset[str]) -> LineReader:
-    """Choose the reader that standard input calls for.
+    """Choose the reader: with editing where standard input is a terminal, else a plain one.
 
     Args:
         console: where the plain reader shows what it read.
-        commands: names to complete, with a word on each.
-        path_commands: those after which paths are completed.
+        commands: names to complete, with a description of each.
+        path_commands: the commands whose arguments are paths to complete.
     """
     if not (sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())):
         return PlainReader(console)

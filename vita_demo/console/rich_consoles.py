@@ -1,4 +1,4 @@
-"""Where a report goes that was asked for: stdout."""
+"""The two consoles that everything is drawn on: stdout for results, stderr for all else."""
 
 import sys
 
@@ -8,6 +8,11 @@ _PIPED_WIDTH = 160
 
 
 def stdout_console() -> RichConsole:
-    """Return a console that wraps at a terminal's width and keeps lines whole elsewhere."""
+    """Return a console on stdout: it wraps at a terminal's width, and leaves lines whole in a pipe or file."""
     piped = not sys.stdout.isatty()
     return RichConsole(highlight=False, soft_wrap=piped, width=_PIPED_WIDTH if piped else None)
+
+
+def stderr_console() -> RichConsole:
+    """Return a console on stderr, which leaves wrapping to the terminal."""
+    return RichConsole(stderr=True, highlight=False, soft_wrap=True)

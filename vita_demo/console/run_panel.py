@@ -1,4 +1,4 @@
-"""What a run took, as a panel on a terminal and as plain lines elsewhere."""
+"""The times and rates of a run, as a panel on a terminal and as plain lines elsewhere."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -24,21 +24,21 @@ _STAGE_STYLES = {
 
 
 def summary_lines(answer: Answer) -> list[str]:
-    """Say it in plain lines."""
+    """Format the summary as plain lines."""
     return [answer.stats.describe(), f"{_tokens_by_kind(answer)} tokens · {_ending(answer)}"]
 
 
 def _tokens_by_kind(answer: Answer) -> str:
-    """Positions of the prompt by kind, and tokens of the answer."""
+    """Format the prompt's positions by kind, and the answer's tokens."""
     prompt = answer.prompt
     kinds = {"text": prompt.text_tokens, "image": prompt.image_tokens, "audio": prompt.audio_tokens}
     return " + ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count) + f" → {answer.stats.tokens:,}"
 
 
 def _ending(answer: Answer) -> str:
-    """Why it ended, and what the query was judged to be."""
-    judged = f"query judged: {answer.state} · " if answer.state else ""
-    return f"{judged}finished by {answer.finish_reason}"
+    """Format why the answer ended, and how the model classified the query."""
+    state = f"query judged: {answer.state} · " if answer.state else ""
+    return f"{state}finished by {answer.finish_reason}"
 
 
 def render(answer: Answer, width: int) -> Panel:
@@ -73,7 +73,7 @@ def _gaps(stats: RunStats, width: int) -> Text:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Draw values as bars, one for each of at most ``width`` groups of neighbours, each as high as its longest."""
+    """Draw values as at most ``width`` bars; each shows the maximum of a group of consecutive values."""
     count = min(width, len(values))
     edges = [len(values) * number // count for number in range(count + 1)]
     heights = [max(values[start:end]) for start, end in pairwise(edges)]

@@ -1,7 +1,7 @@
-"""A line of progress below text that is still growing.
+"""A line of progress below streaming text.
 
-The text goes to stdout untouched.  The line goes to stderr, on the row below the cursor, which then returns to its
-place; so the two never mix, and what stdout gets is the answer alone.
+The text goes to stdout unchanged.  The line goes to stderr, on the row below the cursor, which then returns to its
+position; so stdout holds the answer alone.
 """
 
 import time
@@ -13,10 +13,10 @@ _EVERY_S = 0.1
 
 
 class StatusLine:
-    """Follows the cursor through the text, and writes below it.
+    """Tracks the cursor's column through the text, and draws on the row below it.
 
     Args:
-        stream: the terminal, without colours of its own.
+        stream: the terminal.
         width: its columns.
     """
 
@@ -24,43 +24,43 @@ class StatusLine:
         self._stream = stream
         self._width = width
         self._column = 0
-        self._next = 0.0
+        self._next_s = 0.0
         self._line = ""
         self._shown = False
 
     def write(self, text: str, stdout: TextIO) -> None:
-        """Write ``text`` to ``stdout``; the line moves on with it when it reaches the next row."""
+        """Write ``text`` to ``stdout``, and redraw the line below it when the text reaches another row."""
         before = self._column
         rows = self._advance(text)
         if self._shown and (rows or self._column == self._width):
             self._draw("", before)
         stdout.write(text)
         stdout.flush()
-        # At the end of a full row the next character wraps; from there no way leads back to the same state.
+        # After the last column the terminal is in its "pending wrap" state, to which no escape sequence returns.
         if self._line and not self._shown and self._column < self._width:
             self._draw(self._line, self._column)
 
     def show(self, line: str) -> None:
-        """Write ``line`` below the cursor, at most ten times a second."""
-        now = time.monotonic()
-        if now < self._next:
+        """Draw ``line`` below the cursor, at most ten times a second."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
             return
-        self._next = now + _EVERY_S
+        self._next_s = now_s + _EVERY_S
         self._line = line
         if self._column < self._width:
             self._draw(line, self._column)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self._line = ""
         if self._shown:
             self._draw("", self._column)
 
     def _advance(self, text: str) -> int:
-        """Move the known column through ``text``; return how many rows further it is."""
+        """Advance the column through ``text``; return how many rows the cursor moves down."""
         rows = 0
         if text.isascii() and text.isprintable():
-            # Most text: every character is one cell wide.
+            # The common case: every character is one cell wide.
             if text:
                 rows, last = divmod(self._column + len(text) - 1, self._width)
                 self._column = last + 1
@@ -73,13 +73,14 @@ class StatusLine:
                 self._column = min(self._column + 8 - self._column % 8, self._width - 1)
             else:
                 cells = cell_len(character)
-                # A character that does not fit begins the next row; a full row holds the cursor on its last column.
-                rows += self._column + cells > self._width
-                self._column = cells if self._column + cells > self._width else self._column + cells
+                # A character that does not fit wraps; after a full row the cursor stays on the last column.
+                wraps = self._column + cells > self._width
+                rows += wraps
+                self._column = cells if wraps else self._column + cells
         return rows
 
     def _draw(self, line: str, column: int) -> None:
-        """Write below a cursor in ``column``, and return to it."""
+        """Draw on the row below a cursor in ``column``, and return the cursor there."""
         self._shown = bool(line)
         fitted = set_cell_size(line, self._width - 1) if cell_len(line) >= self._width else line
         self._stream.write(f"\n\x1b[2K\x1b[2m{fitted}\x1b[0m\x1b[1A\x1b[{column + 1}G")

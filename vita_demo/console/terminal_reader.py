@@ -1,4 +1,4 @@
-"""Lines typed at a terminal: history, completion and several lines in one entry.  The only file with prompt_toolkit."""
+"""Reads lines at a terminal: history, completion, multi-line entries.  The only file that imports prompt_toolkit."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,9 +17,9 @@ class TerminalReader:
     Enter sends; Alt-Enter, or Enter after a backslash, begins a new line; Ctrl-C clears the entry; Ctrl-D ends.
 
     Args:
-        commands: names to complete, with a word on each.
-        path_commands: those after which paths are completed.
-        history: file that keeps entries between runs; None keeps them for this run.
+        commands: names to complete, with a description of each.
+        path_commands: the commands whose arguments are paths to complete.
+        history: file with the entries of earlier runs; None remembers those of this run only.
     """
 
     interactive = True
@@ -31,12 +31,12 @@ class TerminalReader:
             key_bindings=_bindings(),
             multiline=True,
             prompt_continuation=lambda width, *_: "… ".rjust(width),
-            # stdout may be a file that takes the answers.
+            # stdout may be redirected to a file.
             output=create_output(always_prefer_tty=True),
         )
 
     def read(self, label: str) -> str | None:
-        """Ask for one entry; None at Ctrl-D."""
+        """Read one entry; None at Ctrl-D."""
         while True:
             try:
                 return self._session.prompt(label)
@@ -47,7 +47,7 @@ class TerminalReader:
 
 
 class CommandCompleter(Completer):
-    """Completes commands, and paths after those that take some; see ``TerminalReader``."""
+    """Completes commands and, after ``path_commands``, paths; see ``TerminalReader``."""
 
     def __init__(self, commands: Mapping[str, str], path_commands: frozenset[str]) -> None:
         self._commands = commands
@@ -55,7 +55,7 @@ class CommandCompleter(Completer):
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what may stand at the cursor."""
+        """Yield the completions at the cursor."""
         name, space, argument = document.text_before_cursor.partition(" ")
         if not space and name.startswith("/"):
             for command, description in self._commands.items():

@@ -1,4 +1,4 @@
-"""Counts tokens while they are made."""
+"""Counts tokens while they are generated."""
 
 import sys
 import time
@@ -12,33 +12,33 @@ _LINE_EVERY_S = 5.0
 
 
 class TokenProgress:
-    """Shows how many tokens there are, on stderr.
+    """Shows how many tokens there are, on stderr; ``Console.token_progress`` makes it.
 
-    A line below the answer where it streams to the same terminal, a bar on a terminal otherwise, and a line every
-    five seconds elsewhere.
+    Below an answer that streams to the same terminal it is a status line, on a terminal otherwise a bar, and
+    elsewhere a line every five seconds.
 
     Args:
-        status_line: follows the answer on the terminal; None where it does not stream there.
-        live: False never draws what changes.
+        rich: where to draw.
+        live: whether a bar can be drawn there.
+        status_line: the line below the answer; None where the answer does not stream to this terminal.
     """
 
-    def __init__(self, status_line: StatusLine | None = None, live: bool = True) -> None:
-        self._rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-        self._live = live and self._rich.is_terminal
+    def __init__(self, rich: RichConsole, live: bool, status_line: StatusLine | None = None) -> None:
+        self._rich = rich
+        self._live = live
         self._status_line = status_line
         self._progress: Progress | None = None
         self._total = 0
-        self._start = self._last = time.monotonic()
+        self._start_s = self._last_s = self._next_line_s = 0.0
         self._last_done = 0
-        self._next_line = 0.0
 
     def start(self, total: int) -> None:
         """Begin to count up to ``total`` tokens."""
         self._total = total
-        self._start = self._last = time.monotonic()
+        self._start_s = self._last_s = time.monotonic()
+        self._next_line_s = self._start_s + _LINE_EVERY_S
         self._last_done = 0
-        self._next_line = self._start + _LINE_EVERY_S
-        # An answer that streams to the same terminal would tear a bar.
+        # A bar would be torn by an answer that streams to the same terminal.
         if self._live and self._status_line is None and not sys.stdout.isatty():
             columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
             self._progress = Progress(*columns, console=self._rich, transient=True)
@@ -46,24 +46,28 @@ class TokenProgress:
             self._progress.start()
 
     def advance(self, done: int) -> None:
-        """Show that ``done`` tokens are there."""
-        now = time.monotonic()
+        """Show that there are ``done`` tokens."""
+        now_s = time.monotonic()
         if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=done, description=self._rates(done, now))
+            self._progress.update(self._progress.task_ids[0], completed=done, description=self._rates(done, now_s))
         elif self._status_line is not None:
-            self._status_line.show(f"{done:,} of at most {self._total:,} tokens · {self._rates(done, now)}")
-        elif not self._live and now >= self._next_line:
-            self._next_line = now + _LINE_EVERY_S
-            self._rich.print(f"{done:,} of at most {self._total:,} tokens · {self._rates(done, now)}")
+            self._status_line.show(self._line(done, now_s))
+        elif not self._live and now_s >= self._next_line_s:
+            self._next_line_s = now_s + _LINE_EVERY_S
+            self._rich.print(self._line(done, now_s))
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Erase the bar."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
-    def _rates(self, done: int, now: float) -> str:
-        """Tokens per second since the last look and since the start, prefill counted in."""
-        current = (done - self._last_done) / max(now - self._last, 1e-9)
-        self._last, self._last_done = now, done
-        return f"{current:,.0f}/s now, {done / max(now - self._start, 1e-9):,.0f}/s on average"
+    def _line(self, done: int, now_s: float) -> str:
+        return f"{done:,} of at most {self._total:,} tokens · {self._rates(done, now_s)}"
+
+    def _rates(self, done: int, now_s: float) -> str:
+        """Format the tokens per second since the last call and since the start, prefill included."""
+        current_tps = (done - self._last_done) / max(now_s - self._last_s, 1e-9)
+        average_tps = done / max(now_s - self._start_s, 1e-9)
+        self._last_s, self._last_done = now_s, done
+        return f"{current_tps:,.0f}/s now, {average_tps:,.0f}/s on average"

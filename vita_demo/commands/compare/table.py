@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vita_demo.commands.compare.metric import METRICS, Metric
 from vita_demo.commands.compare.record import Comparison, ModeResult
-from vita_demo.console.stdout import stdout_console
+from vita_demo.console.rich_consoles import stdout_console
 
 _FEWER = ("ttft_s", "tpot_s", "decode_tps", "total_s", "peak_memory_bytes")
 _FEWEST = ("ttft_s", "tpot_s", "total_s")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vita_demo.commands.doctor.diagnosis import Diagnosis
 from vita_demo.commands.doctor.finding import MEMORY, Finding, gigabytes
-from vita_demo.console.stdout import stdout_console
+from vita_demo.console.rich_consoles import stdout_console
 
 if TYPE_CHECKING:
     from vita_demo.commands.doctor.devices import Device

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vita_demo.commands.inspect.drawing import describe_item, draw_preview
 from vita_demo.commands.inspect.inspection import Inspection
-from vita_demo.console.stdout import stdout_console
+from vita_demo.console.rich_consoles import stdout_console
 
 _PREVIEW_COLUMNS = 100
 _PREVIEW_LINES = 16

@@ -18,7 +18,6 @@ from vita_demo.commands.run.answer_writer import AnswerWriter
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.console import Console
 from vita_demo.console.stage_display import StageDisplay
-from vita_demo.console.token_progress import TokenProgress
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event, answer_of
@@ -107,7 +106,7 @@ class Demo:
         given = {
             "tokenizer": self._settings.tokenizer,
             "max_tokens": options.max_new_tokens,
-            "display": TokenProgress(self._status_line, self._console.live),
+            "display": self._console.token_progress(self._status_line),
         }
         return [make_callback(spec, given) for spec in self._output.callbacks]
 
