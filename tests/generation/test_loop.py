@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.generation.fakes import ScriptDecoder
-from vita_demo.generation.loop import generate_tokens, judge
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.sampling import make_sampler
+from vita_demo.generation.sampling import make_sampler, sample
 
 PROMPT = torch.zeros(1, 7, 4)
 GREEDY = make_sampler(GenerationOptions(), frozenset(), torch.device("cpu"))
@@ -53,9 +53,13 @@ def test_an_error_in_the_model_reaches_the_reader() -> None:
 def test_log_probabilities_are_those_of_the_softmax() -> None:
     logits = torch.randn(1, 30, generator=torch.Generator().manual_seed(0))
     expected = logits[0].log_softmax(dim=0)
-    sampled = judge(logits, token_id=4, top=3)
+    answer = torch.zeros(1, 2, dtype=torch.long)
+    sampled = sample(lambda *_: torch.tensor([4]), logits, answer, 1, top_logprobs=3)
+    assert answer.tolist() == [[0, 4]]
+    assert sampled.token_id == 4
     assert sampled.logprob == pytest.approx(float(expected[4]), abs=1e-5)
     best = expected.argsort(descending=True)[:3].tolist()
     assert [token_id for token_id, _ in sampled.alternatives] == best
     assert [logprob for _, logprob in sampled.alternatives] == pytest.approx(expected[best].tolist(), abs=1e-5)
-    assert judge(logits, 4, 0).alternatives == ()
+    assert sample(GREEDY, logits, answer, 1, top_logprobs=0).alternatives == ()
+    assert sample(GREEDY, logits, answer, 1, top_logprobs=None).logprob is None

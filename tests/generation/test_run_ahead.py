@@ -12,9 +12,9 @@ from torch import Tensor
 from tests.generation.fakes import LateSlot, watched
 from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
 from vita_demo.generation.events import Sampled
-from vita_demo.generation.loop import generate_ahead, generate_tokens
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.readback import Readback
+from vita_demo.generation.run_ahead import Readback, generate_ahead
 from vita_demo.generation.sampling import make_sampler
 
 COUNT, VOCAB = 48, 256

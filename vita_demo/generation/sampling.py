@@ -1,24 +1,42 @@
-"""From logits to the next token: greedy, or drawn from a shaped distribution.
+"""From logits to the next token: greedy, or drawn from the distribution after penalties and filters.
 
-The shaping is transformers' own logits processors, in the order in which its ``generate`` applies them, so that
-options mean here what they mean there.  Their module costs seconds to import and is left alone until an option
-needs it.  Sampling is no part of a captured step: it is launched behind it, and as nothing in it waits for the device,
-every option may run ahead and none needs a graph of its own.
+These are transformers' own logits processors, in the order in which its ``generate`` applies them, so that options
+mean the same in both engines.  Their module takes seconds to import, so it is imported only when an option needs it.
+Sampling is not part of a captured step but launched after it; since nothing in it synchronizes with the device,
+every option can run ahead and none needs a CUDA graph of its own.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vita_demo.errors import ConfigError
+from vita_demo.generation.events import Sampled
 from vita_demo.generation.options import GenerationOptions
 
 Sampler = Callable[[Tensor, Tensor], Tensor]
-"""Takes logits [1, vocab_size] and the answer's token ids so far [1, n]; returns the next token id [1]."""
+"""Maps logits [1, vocab_size] and the answer's token ids so far [1, n] to the next token id [1]."""
 
 Processor = Callable[..., Tensor]
-"""Takes the answer's token ids so far [1, n] and float32 logits [1, vocab_size]; returns such logits."""
+"""Maps the answer's token ids so far [1, n] and float32 logits [1, vocab_size] to new logits."""
+
+
+def sample(sampler: Sampler, logits: Tensor, answer: Tensor, step: int, top_logprobs: int | None) -> Sampled:
+    """Sample token number ``step`` from logits [1, vocab_size], and write it into the answer's ids [1, n].
+
+    With ``top_logprobs`` the token carries its log-probability and that many of the likeliest tokens.
+    """
+    token = sampler(logits, answer[:, :step])  # [1]
+    answer[:, step] = token
+    token_id = int(token)
+    if top_logprobs is None:
+        return Sampled(token_id)
+    logprobs = logits[0].log_softmax(dim=-1, dtype=torch.float32)  # [vocab_size]
+    best = logprobs.topk(min(top_logprobs, len(logprobs)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return Sampled(token_id, logprobs[token_id].item(), tuple(pairs))
 
 
 def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: torch.device) -> Sampler:
@@ -34,7 +52,7 @@ def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: t
 
     def draw(logits: Tensor, answer: Tensor) -> Tensor:
         probabilities = _process(processors, logits, answer).softmax(dim=-1)
-        # What torch.multinomial computes, without its checks, for which a host would wait.
+        # As torch.multinomial does it, without its checks, which synchronize with the device.
         races = torch.empty_like(probabilities).exponential_(generator=generator)  # [1, vocab_size]
         return probabilities.div_(races).argmax(dim=-1)  # [1]
 
@@ -52,27 +70,32 @@ def _process(processors: list[Processor], logits: Tensor, answer: Tensor) -> Ten
 
 def make_processors(options: GenerationOptions, stop_ids: frozenset[int], device: torch.device) -> list[Processor]:
     """Return transformers' processors for the options that differ from their neutral value."""
-    shapes = options.do_sample and (options.temperature != 1 or options.top_k or options.top_p < 1 or options.min_p > 0)
-    if not (shapes or options.repetition_penalty != 1 or options.bad_words_ids or options.min_new_tokens):
+    o, draws = options, options.do_sample
+    table: tuple[tuple[bool, Callable[[Any], Processor]], ...] = (
+        (o.repetition_penalty != 1, lambda lp: lp.RepetitionPenaltyLogitsProcessor(o.repetition_penalty)),
+        (bool(o.bad_words_ids), lambda _: BadWords(o.bad_words_ids, stop_ids, device)),
+        (
+            o.min_new_tokens > 0,
+            lambda lp: lp.MinNewTokensLengthLogitsProcessor(0, o.min_new_tokens, sorted(stop_ids), device=str(device)),
+        ),
+        (draws and o.temperature != 1, lambda lp: lp.TemperatureLogitsWarper(o.temperature)),
+        (draws and o.top_k > 0, lambda lp: lp.TopKLogitsWarper(o.top_k)),
+        (draws and o.top_p < 1, lambda lp: lp.TopPLogitsWarper(o.top_p)),
+        (draws and o.min_p > 0, lambda lp: lp.MinPLogitsWarper(o.min_p)),
+    )
+    makers = [make for needed, make in table if needed]
+    if not makers:
         return []
-    from transformers.generation import logits_process as lp
+    from transformers.generation import logits_process
 
-    ends = sorted(stop_ids)
-    processors: list[Processor] = []
-    if options.repetition_penalty != 1:
-        processors.append(lp.RepetitionPenaltyLogitsProcessor(options.repetition_penalty))
-    if options.bad_words_ids:
-        processors.append(BadWords(options.bad_words_ids, stop_ids, device))
-    if options.min_new_tokens:
-        processors.append(lp.MinNewTokensLengthLogitsProcessor(0, options.min_new_tokens, ends, device=str(device)))
-    return processors + (_warpers(options) if options.do_sample else [])
+    return [make(logits_process) for make in makers]
 
 
 class BadWords:
-    """transformers' ``NoBadWordsLogitsProcessor``, for which a GPU waits at each token, as it uploads its ids anew.
+    """transformers' ``NoBadWordsLogitsProcessor`` with its ids on the device, where that uploads them for each token.
 
     Args:
-        words: token ids that must not follow one another; a stop token alone is allowed, as there.
+        words: sequences of token ids that must not appear; a stop token alone is allowed, as there.
         stop_ids: the stop tokens.
         device: where the logits are.
 
@@ -90,7 +113,7 @@ class BadWords:
         self._largest = max(token_id for word in words for token_id in word)
 
     def __call__(self, answer: Tensor, logits: Tensor) -> Tensor:
-        """Forbid what would end a bad word after the answer so far [1, n]; changes logits [1, vocab_size].
+        """Forbid the tokens that would complete a bad word after the answer [1, n]; changes logits [1, vocab_size].
 
         Raises:
             ConfigError: when a bad word has an id that is no token.
@@ -98,24 +121,9 @@ class BadWords:
         if self._largest >= logits.shape[1]:
             raise ConfigError(f"bad_words_ids hold {self._largest}, and the vocabulary ends at {logits.shape[1] - 1}")
         logits.index_fill_(1, self._single, float("-inf"))
-        for beginning, last in self._longer:
-            # Not before the answer is as long as the whole word, as there.
-            if answer.shape[1] > len(beginning):
-                begun = (answer[0, -len(beginning) :] == beginning).all()  # scalar
-                logits[0, last].masked_fill_(begun, float("-inf"))
+        for prefix, last in self._longer:
+            # Checked only once the answer is as long as the whole word, as there.
+            if answer.shape[1] > len(prefix):
+                matches = (answer[0, -len(prefix) :] == prefix).all()  # scalar
+                logits[0, last].masked_fill_(matches, float("-inf"))
         return logits
-
-
-def _warpers(options: GenerationOptions) -> list[Processor]:
-    from transformers.generation import logits_process as lp
-
-    warpers: list[Processor] = []
-    if options.temperature != 1:
-        warpers.append(lp.TemperatureLogitsWarper(options.temperature))
-    if options.top_k:
-        warpers.append(lp.TopKLogitsWarper(options.top_k))
-    if options.top_p < 1:
-        warpers.append(lp.TopPLogitsWarper(options.top_p))
-    if options.min_p > 0:
-        warpers.append(lp.MinPLogitsWarper(options.min_p))
-    return warpers

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.model.fakes import CONFIG, make_model, only
-from vita_demo.generation.loop import AHEAD, generate_ahead, generate_tokens
+from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.readback import PinnedSlot, Readback
+from vita_demo.generation.run_ahead import AHEAD, PinnedSlot, Readback, generate_ahead
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gpu_step import GpuStep

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from tests.generation.fakes import LateSlot
 from tests.model.fakes import CONFIG, IDS, SHAPES, Tape, close, filled_cache, make_model, only, through_the_modules
-from vita_demo.generation.loop import generate_ahead
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.readback import Readback
+from vita_demo.generation.run_ahead import Readback, generate_ahead
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode import gpu_step, torch_step
 from vita_demo.model.decode.attention import agrees, masked_attention
