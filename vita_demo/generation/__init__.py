@@ -1,1 +1,1 @@
-"""From logits to tokens to text.  Knows nothing of VITA: it takes anything that can prefill and step."""
+"""From logits to tokens to text, for any model that can prefill and step; knows nothing of VITA."""

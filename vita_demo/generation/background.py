@@ -1,13 +1,14 @@
-"""Iterates in a thread, so that generation goes on while its reader is busy.
+"""Iterators fed by a thread, so that generation goes on while the reader is busy.
 
-An exception in the thread is raised in the reader with its own traceback.  Closing, leaving the loop, or a timeout
-ends the generation after its current token and joins the thread.
+An exception in the thread is raised in the reader with its own traceback.  Closing the iterator, leaving its ``with``
+block or ``async for`` loop, or a timeout ends the generation after the current token and joins the thread.
 """
 
 import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from vita_demo.errors import GenerationError
@@ -16,11 +17,11 @@ from vita_demo.generation.stopping import StopSignal
 
 T = TypeVar("T")
 Run = Callable[[StopSignal, Callable[[T], object]], object]
-"""What the thread runs: pushes items into its second argument, and ends soon after the signal asks for it."""
+"""The thread's function: calls its second argument with each item, and returns soon after the signal is set."""
 
 
 def text_producer(stream: Callable[[StopSignal], Iterable[Event]]) -> Run[str]:
-    """Return what a thread runs to push the text of the events of ``stream``, which begins there."""
+    """Return a thread's function that calls ``stream`` and emits the text of its events."""
 
     def run(signal: StopSignal, emit: Callable[[str], object]) -> None:
         for event in stream(signal):
@@ -30,11 +31,11 @@ def text_producer(stream: Callable[[StopSignal], Iterable[Event]]) -> Run[str]:
     return run
 
 
+@dataclass(frozen=True)
 class _End:
-    """The last thing in a queue."""
+    """The last item in a queue."""
 
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+    error: BaseException | None
 
 
 def _start(run: Run[T], signal: StopSignal, emit: Callable[[T | _End], object]) -> threading.Thread:
@@ -42,7 +43,7 @@ def _start(run: Run[T], signal: StopSignal, emit: Callable[[T | _End], object]) 
         error = None
         try:
             run(signal, emit)
-        except BaseException as caught:  # noqa: BLE001 - raised again where the items are read
+        except BaseException as caught:  # noqa: BLE001 - raised again in the reader
             error = caught
         emit(_End(error))
 
@@ -51,11 +52,16 @@ def _start(run: Run[T], signal: StopSignal, emit: Callable[[T | _End], object]) 
     return thread
 
 
+def timeout_error(timeout_s: float | None) -> GenerationError:
+    """Return the error of a reader that waited for ``timeout_s`` seconds."""
+    return GenerationError(f"no text came for {timeout_s:g} s; raise the timeout")
+
+
 class BackgroundIterator(Generic[T]):
-    """An iterator whose items are made in a thread; also a context manager.
+    """An iterator over the items of a thread; also a context manager.
 
     Args:
-        run: what the thread runs.
+        run: the thread's function.
         timeout_s: the longest wait for one item; None waits for ever.
 
     Raises:
@@ -80,7 +86,7 @@ class BackgroundIterator(Generic[T]):
         except queue.Empty:
             self._signal.request("timeout")
             self.close()
-            raise GenerationError(f"no text came for {self._timeout_s:g} s; raise the timeout") from None
+            raise timeout_error(self._timeout_s) from None
         if not isinstance(item, _End):
             return item
         self.close()
@@ -106,7 +112,7 @@ class BackgroundIterator(Generic[T]):
 
 
 async def iterate_async(run: Run[T], timeout_s: float | None = None) -> AsyncGenerator[T, None]:
-    """Do the same for ``async for``.
+    """Yield the items of a thread, as ``BackgroundIterator`` does, in an event loop.
 
     Raises:
         GenerationError: when an item takes longer than ``timeout_s``.
@@ -124,7 +130,7 @@ async def iterate_async(run: Run[T], timeout_s: float | None = None) -> AsyncGen
             yield item
     except TimeoutError:
         signal.request("timeout")
-        raise GenerationError(f"no text came for {timeout_s:g} s; raise the timeout") from None
+        raise timeout_error(timeout_s) from None
     finally:
         signal.request("cancelled")
         await asyncio.to_thread(thread.join)

@@ -1,7 +1,7 @@
-"""Callbacks: what may watch or stop a generation, and the rules under which it is called.
+"""Callbacks, which watch or stop a generation.
 
-Start, then every token in order, then the end, exactly once, whatever happened.  A callback that raises is reported
-by name and dropped, and the answer goes on.
+They are called at the start, for every token in order, and at the end exactly once, whatever happened.  A callback
+that raises is reported by name and dropped, and the answer goes on.
 """
 
 import logging
@@ -21,23 +21,23 @@ logger = logging.getLogger("vita_demo.callbacks")
 
 
 class GenerationControl(Enum):
-    """What ``on_token_generated`` may return to end the answer after the current token."""
+    """Returned by ``on_token_generated`` to end the answer after the current token."""
 
     STOP = "stop"
     CANCEL = "cancelled"
 
 
 class GenerationCallback:
-    """Base class: override what you need, and take ``**kwargs``, which may grow.
+    """Base class: override the hooks you need, and accept ``**kwargs``, since later versions may pass more.
 
     Attributes:
-        top_logprobs: set it to have each event carry its log-probability and so many alternatives.
+        top_logprobs: if set, events carry log-probabilities and that many alternatives.
     """
 
     top_logprobs: int | None = None
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
-        """Learn that a generation begins.
+        """Called before the first token.
 
         Args:
             input_ids: the prompt's ids, with -200 and -500 where pictures and sound are.
@@ -45,11 +45,11 @@ class GenerationCallback:
         """
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> GenerationControl | None:
-        """See one token.
+        """Called for each token.
 
         Args:
             token_id: its id.
-            token_text: the text that became certain with it; joined over all steps it is the answer.
+            token_text: the text it completes; joined over all steps it is the answer.
             step: its number, from 0.
             kwargs: ``event``, the whole ``Event`` with time, state and log-probability.
 
@@ -58,10 +58,10 @@ class GenerationCallback:
         """
 
     def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
-        """Learn that the generation failed; ``on_generation_end`` follows."""
+        """Called when the generation fails, before ``on_generation_end``."""
 
     def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        """Learn that the generation ended.
+        """Called exactly once at the end.
 
         Args:
             output_ids: the generated ids, without the prompt.
@@ -76,8 +76,11 @@ class CallbackList:
     Args:
         callbacks: in the order in which they are called.
         strict: raise a callback's error instead of dropping the callback.
-        report: takes one line about a callback that was dropped.
-        max_new_tokens: told at the start; None where it is not known.
+        report: called with one line about a dropped callback.
+        max_new_tokens: passed to ``on_generation_start``; None if unknown.
+
+    Attributes:
+        seconds: time spent in callbacks.
     """
 
     def __init__(
@@ -98,16 +101,18 @@ class CallbackList:
         """Call every ``on_generation_start``."""
         self._call("on_generation_start", input_ids, max_new_tokens=self._max_new_tokens, **kwargs)
 
-    def token(self, event: Event) -> GenerationControl | None:
-        """Call every ``on_token_generated``; return the first wish to end."""
-        return self._call("on_token_generated", event.token_id, event.text, event.step, event=event)
+    def token(self, event: Event, signal: StopSignal) -> None:
+        """Call every ``on_token_generated``; pass the first ``GenerationControl`` they return on to ``signal``."""
+        control = self._call("on_token_generated", event.token_id, event.text, event.step, event=event)
+        if control is not None:
+            signal.request("stop" if control is GenerationControl.STOP else "cancelled")
 
     def error(self, error: BaseException) -> None:
         """Call every ``on_generation_error``."""
         self._call("on_generation_error", error)
 
     def end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        """Call every ``on_generation_end``, the first time only."""
+        """Call every ``on_generation_end``; a second call does nothing."""
         if not self._ended:
             self._ended = True
             self._call("on_generation_end", output_ids, **kwargs)
@@ -119,21 +124,21 @@ class CallbackList:
         control, start = None, time.perf_counter()
         for callback, method in methods:
             try:
-                wish = method(*args, **kwargs)
+                returned = method(*args, **kwargs)
             except Exception as error:
                 if self._strict:
                     raise
                 self._drop(callback, hook, error)
             else:
-                control = control or (wish if isinstance(wish, GenerationControl) else None)
+                control = control or (returned if isinstance(returned, GenerationControl) else None)
         self.seconds += time.perf_counter() - start
         return control
 
     def _drop(self, callback: GenerationCallback, hook: str, error: Exception) -> None:
-        kept = {name: [pair for pair in pairs if pair[0] is not callback] for name, pairs in self._hooks.items()}
-        self._hooks = kept
-        name = type(callback).__name__
-        self._report(f"callback {name} raised {type(error).__name__} in {hook} ({error}) and was dropped")
+        for name, pairs in self._hooks.items():
+            self._hooks[name] = [pair for pair in pairs if pair[0] is not callback]
+        kind = type(callback).__name__
+        self._report(f"callback {kind} raised {type(error).__name__} in {hook} ({error}) and was dropped")
 
 
 _HOOKS = ("on_generation_start", "on_token_generated", "on_generation_error", "on_generation_end")
@@ -142,25 +147,25 @@ _HOOKS = ("on_generation_start", "on_token_generated", "on_generation_error", "o
 def _implemented(
     callbacks: Sequence[GenerationCallback], hook: str
 ) -> list[tuple[GenerationCallback, Callable[..., Any]]]:
-    """Find the callbacks that do something in ``hook``; classes that do not derive from ours may lack it."""
-    found = [(callback, getattr(callback, hook, None)) for callback in callbacks]
+    """Return the callbacks with a ``hook`` of their own, and its method; foreign classes may lack it."""
     empty = getattr(GenerationCallback, hook)
+    pairs = [(callback, getattr(callback, hook, None)) for callback in callbacks]
     return [
-        (callback, method) for callback, method in found if method and getattr(method, "__func__", None) is not empty
+        (callback, method) for callback, method in pairs if method and getattr(method, "__func__", None) is not empty
     ]
 
 
 class Watch:
-    """Sees every event of one generation: calls the callbacks, notes the times and sums up the answer.
+    """Sees every event of one generation: calls the callbacks, records the times and builds the answer.
 
     Args:
-        callbacks: who watches.
-        signal: carries a callback's wish to end.
-        recorder: takes the times.
-        prompt: what stands before the answer.
+        callbacks: the callbacks to call.
+        signal: set when a callback ends the answer.
+        recorder: records the times.
+        prompt: the prompt's summary.
 
     Attributes:
-        answer: the whole answer, once it has ended, be it by a reader that left; None after an error.
+        answer: the whole answer, after its end or after its reader left; None before and after an error.
     """
 
     def __init__(
@@ -195,7 +200,7 @@ class Watch:
             self._callbacks.end(self._token_ids, finish_reason=reason, stats=stats)
 
     def see(self, event: Event) -> Event:
-        """Take one event; return it, the last one with the whole answer."""
+        """Process one event and return it; the last one gets the whole answer."""
         self._texts.append(event.text)
         if event.finish_reason is not None:
             return replace(event, answer=self._finish(event.finish_reason, event.time_s))
@@ -203,9 +208,7 @@ class Watch:
             self._state = self._state or event.state
             self._token_ids.append(event.token_id)
             self._recorder.token(event.time_s, bool(event.text))
-            control = self._callbacks.token(event)
-            if control is not None:
-                self._signal.request("stop" if control is GenerationControl.STOP else "cancelled")
+            self._callbacks.token(event, self._signal)
         return event
 
     def _finish(self, reason: FinishReason, time_s: float) -> Answer:

@@ -1,8 +1,7 @@
-"""Token ids to text, one token at a time.
+"""Token ids to text, one token at a time, for any tokenizer that can decode a list of ids.
 
-Text leaves as soon as it is whole characters: a token may end inside a Chinese character or an emoji, and its bytes
-then wait for the next.  Each token costs the decoding of a few tokens, however long the answer is.  Works with any
-tokenizer, since all it asks is to decode a list of ids.
+Only whole characters leave: a token may end inside a Chinese character or an emoji, and its bytes then wait for the
+next token.  The cost per token is that of decoding a few tokens, however long the answer is.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ class Detokenizer:
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
-        # Text of the context is known and sent; it stays in the window since some tokenizers drop a first space.
+        # The context's text has been sent.  It is decoded again since some tokenizers drop the first space of a text.
         self._context: list[int] = []
         self._pending: list[int] = []
         self._sent = 0
@@ -30,11 +29,11 @@ class Detokenizer:
         return bool(self._pending)
 
     def push(self, token_id: int) -> str:
-        """Take one token; return the text that became certain, often the token's own."""
+        """Add one token; return the text it completes, often its own."""
         self._pending.append(token_id)
         text = self._decode(self._context + self._pending)
         if text.endswith(_REPLACEMENT):
-            # Of an unfinished character only its one mark at the end can still change.
+            # An incomplete character decodes to a single U+FFFD at the end; the text before it is final.
             return self._send(text[:-1])
         new = self._send(text)
         self._context, self._pending = self._pending, []
@@ -42,7 +41,7 @@ class Detokenizer:
         return new
 
     def flush(self) -> str:
-        """Return what was held back; the answer ended inside a character."""
+        """Return the text held back, if the answer ended inside a character."""
         return self._send(self._decode(self._context + self._pending)) if self._pending else ""
 
     def _send(self, text: str) -> str:

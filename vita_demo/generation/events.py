@@ -1,4 +1,4 @@
-"""Token ids to events: the one stream that every reader of an answer reads."""
+"""Token ids to events, the stream that every reader of an answer reads."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ class Sampled(NamedTuple):
 
     Attributes:
         token_id: its id.
-        logprob: its log-probability under the model, before penalties and shaping; None where not asked for.
+        logprob: its log-probability under the model, before penalties and filters; None without ``top_logprobs``.
         alternatives: (id, log-probability) of the likeliest tokens, best first.
-        together: whether it came in one pass with the token before, and so at the same time.
+        together: whether the same pass gave the token before it, so that both arrived at the same time.
     """
 
     token_id: int
@@ -29,7 +29,7 @@ class Sampled(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """What events need of a tokenizer."""
+    """A tokenizer, as far as events need it."""
 
     @property
     def stop_ids(self) -> Collection[int]:
@@ -45,21 +45,21 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a stream yields: each token of the answer, and at last its end.
+    """A token of the answer, or its end.
 
-    ``text`` joined over all events is the answer.  The last event, and only that one, has a ``finish_reason``; it has
-    no token of its own.
+    ``text`` joined over all events is the answer.  Only the last event has a ``finish_reason``; it has no token of
+    its own.
 
     Attributes:
-        text: the text that became certain; empty for a state token, a stop token or half a character.
-        time_s: the clock when the token's id was known on the host, or when the answer ended.
-        step: the token's number, from 0; at the end the number of tokens.
-        token_id: the token's id; None at the end.
+        text: the text that the token completes; empty for a state token, a stop token or part of a character.
+        time_s: the clock when the token's id reached the host, or when the answer ended.
+        step: the token's number, from 0; in the last event the number of tokens.
+        token_id: the token's id; None in the last event.
         state: meaning of a state token ("text", "speech" or "noise"); None for all other tokens.
-        logprob: the token's log-probability, where asked for.
-        alternatives: (id, log-probability) of the likeliest tokens, best first, where asked for.
-        finish_reason: why the answer ended; None before the end.
-        answer: the whole answer and its statistics, at the end of a watched generation.
+        logprob: the token's log-probability, with ``top_logprobs``.
+        alternatives: (id, log-probability) of the likeliest tokens, best first, with ``top_logprobs``.
+        finish_reason: why the answer ended; None before the last event.
+        answer: the whole answer and its statistics, in the last event of a watched generation.
     """
 
     text: str
@@ -74,7 +74,7 @@ class Event:
 
 
 class TextAssembler:
-    """Token ids to visible text: half characters and possible stop strings are held back."""
+    """Turns token ids into visible text; incomplete characters and possible stop strings are held back."""
 
     def __init__(self, tokenizer: Tokenizer, stop_strings: Sequence[str]) -> None:
         self._detokenizer = Detokenizer(tokenizer.decode)
@@ -82,15 +82,15 @@ class TextAssembler:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string was found."""
+        """Whether a stop string occurred."""
         return self._stop_strings.found
 
     def push(self, token_id: int) -> str:
-        """Take one token; return the text that became certain."""
+        """Add one token; return the text it completes."""
         return self._stop_strings.push(self._detokenizer.push(token_id))
 
     def flush(self) -> str:
-        """Return all that was held back."""
+        """Return the text held back."""
         return self._stop_strings.push(self._detokenizer.flush()) + self._stop_strings.flush()
 
 
@@ -101,10 +101,10 @@ def stream_events(
     signal: StopSignal | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Event]:
-    """Turn tokens into events, the last of which says why the answer ended.
+    """Turn tokens into events; the last one says why the answer ended.
 
-    Ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (counted from here), a request
-    through ``signal``, or the end of ``tokens``.
+    Ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (from the first ``next``), a
+    request through ``signal``, or the end of ``tokens``.
     """
     signal = signal or StopSignal()
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
@@ -134,10 +134,10 @@ def stream_events(
 
 
 def answer_of(events: Iterable[Event]) -> Answer:
-    """Read watched events to their end; return the whole answer.
+    """Read the events of a watched generation to their end; return the whole answer.
 
     Raises:
-        GenerationError: when they end without one, which unwatched events do.
+        GenerationError: when they end without one, as unwatched events do.
     """
     answer = None
     for event in events:

@@ -1,4 +1,4 @@
-"""How to generate: frozen, checked once, with the names and defaults of transformers' ``generate``."""
+"""Options of a generation: frozen, validated once, with the names and defaults of transformers' ``generate``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -7,7 +7,7 @@ from typing import Any, Self
 from vita_demo.errors import ConfigError
 
 ENGINES = ("auto", "native", "transformers")
-# Arguments of the original demo's call that change nothing for one answer with a cache.
+# Arguments of the original demo's call that have no effect on a single answer with a cache.
 _WITHOUT_EFFECT = ("use_cache", "pad_token_id", "attention_mask", "shared_v_pid_stride")
 DEFAULT_STOP_STRINGS = ("<|im_start|>",)
 
@@ -17,22 +17,22 @@ class GenerationOptions:
     """Options of one generation.
 
     Attributes:
-        max_new_tokens: at most so many tokens.
-        min_new_tokens: no stop token before so many.
+        max_new_tokens: the most tokens to generate.
+        min_new_tokens: the least tokens before a stop token.
         do_sample: draw tokens at random; False takes the likeliest.
-        temperature, top_k, top_p, min_p: shape of the distribution that is drawn from; top_k 0 is off.
+        temperature, top_k, top_p, min_p: filters of the distribution that is drawn from; top_k 0 is off.
         repetition_penalty: divides the logits of tokens already in the answer; 1 is off.
         bad_words_ids: token sequences that must not appear.
         seed: of the random draws; None takes a new one each time.
-        stop_strings: the answer ends before any of these.
-        stop_token_ids: ids that end the answer, beside the tokenizer's own.
-        time_limit_s: the answer ends after so many seconds.
-        num_beams: beams of transformers' beam search; 1 is none.
-        speculate: guess so many tokens ahead and check them in one pass; 0 is off.  The answer is the same.
-        top_logprobs: report each token's log-probability and so many likelier ones beside it; None reports none.
+        stop_strings: the answer ends before the first of these.
+        stop_token_ids: ids that end the answer, in addition to the tokenizer's own.
+        time_limit_s: the answer ends after this many seconds.
+        num_beams: beams of transformers' beam search; 1 is off.
+        speculate: draft this many tokens and verify them in one pass; 0 is off.  The answer is the same.
+        top_logprobs: report each token's log-probability and this many of the likeliest tokens; None reports none.
         engine: "native", "transformers", or "auto": native unless an option needs the other.
         strict_callbacks: a callback's error ends the generation instead of dropping the callback.
-        extra: further options of transformers' ``generate``, which only its engine knows.
+        extra: further options of transformers' ``generate``, which only its engine has.
 
     Raises:
         ConfigError: when a value is out of range.
@@ -59,7 +59,7 @@ class GenerationOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse values that no generation could follow."""
+        """Validate the ranges."""
         checks = (
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
             ("min_new_tokens", 0 <= self.min_new_tokens <= self.max_new_tokens, "between 0 and max_new_tokens"),
@@ -85,7 +85,7 @@ class GenerationOptions:
 
     @property
     def needs_transformers(self) -> str:
-        """Name of the first option that only transformers' engine knows; empty when there is none."""
+        """Name of the first option that only transformers' engine has; empty when there is none."""
         return "num_beams" if self.num_beams > 1 else next(iter(self.extra), "")
 
     @property
@@ -98,23 +98,23 @@ class GenerationOptions:
         return frozenset((*tokenizer_stop_ids, *self.stop_token_ids))
 
     def check_quantized(self, quantize: str | None) -> None:
-        """Refuse options that quantized weights cannot follow.
+        """Refuse transformers' engine for quantized weights, which it cannot run.
 
         Raises:
-            ConfigError: when transformers' engine is asked for, which has no use for them.
+            ConfigError: when these options need it.
         """
         if quantize is not None and self.uses_transformers:
-            asked = self.needs_transformers or "--engine transformers"
+            other = self.needs_transformers or "--engine transformers"
             raise ConfigError(
-                f"--quantize {quantize} runs in the native engine only and {asked} does not; leave one of them out"
+                f"--quantize {quantize} runs in the native engine only and {other} does not; leave one of them out"
             )
 
     @classmethod
     def from_generate(cls, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Self:
-        """Read the keyword arguments of a call of ``generate`` in transformers' style.
+        """Make options of the keyword arguments of transformers' ``generate``.
 
-        Shapes of the distribution are ignored without ``do_sample``, as there; what is not known here goes to
-        transformers' engine, which knows more.
+        The distribution's filters are ignored without ``do_sample``, as there; arguments without a field of their own
+        go to transformers' engine.
         """
         own = {name: value for name, value in arguments.items() if value is not None and name not in _WITHOUT_EFFECT}
         if not own.get("do_sample"):
@@ -122,32 +122,33 @@ class GenerationOptions:
         for theirs, ours in (("max_time", "time_limit_s"), ("eos_token_id", "stop_token_ids")):
             if theirs in own:
                 own[ours] = own.pop(theirs)
-        if isinstance(own.get("stop_token_ids"), int):
-            own["stop_token_ids"] = (own["stop_token_ids"],)
-        if isinstance(own.get("stop_strings"), str):
-            own["stop_strings"] = (own["stop_strings"],)
+        for name in {"stop_token_ids", "stop_strings"} & set(own):
+            own[name] = _as_tuple(own[name])
         own["bad_words_ids"] = tuple(tuple(ids) for ids in own.get("bad_words_ids", ()))
-        known = {known.name for known in fields(cls)}
-        extra = {name: own.pop(name) for name in [*own] if name not in known}
+        names = {field.name for field in fields(cls)}
+        extra = {name: own.pop(name) for name in [*own] if name not in names}
         return cls.resolve(defaults, **own, extra=extra)
 
     @classmethod
     def resolve(cls, defaults: Mapping[str, Any], **explicit: Any) -> Self:
         """Combine a checkpoint's ``generation_config.json`` with explicit values, which win; None is not explicit.
 
-        As in the original demo the answer is greedy unless ``do_sample`` or a temperature above 0 is asked for,
-        whatever the checkpoint says; its penalties, lengths and shapes of the distribution hold.
+        As in the original demo, decoding is greedy unless ``do_sample`` or a temperature above 0 is given, whatever
+        the checkpoint says; its penalties, lengths and filters apply.
         """
         own = {name: value for name, value in explicit.items() if value is not None}
-        names = {known.name for known in fields(cls)} - {"do_sample", "max_new_tokens", "stop_strings"}
+        names = {field.name for field in fields(cls)} - {"do_sample", "max_new_tokens", "stop_strings"}
         shared = {name: value for name, value in defaults.items() if name in names and value is not None}
-        end = defaults.get("eos_token_id")
-        shared["stop_token_ids"] = tuple(end) if isinstance(end, list) else () if end is None else (end,)
         temperature = own.get("temperature")
         if temperature is not None and temperature <= 0:
             del own["temperature"]
             own["do_sample"] = False
         elif temperature is not None:
             own.setdefault("do_sample", True)
-        own["stop_token_ids"] = shared["stop_token_ids"] + tuple(own.get("stop_token_ids", ()))
+        own["stop_token_ids"] = _as_tuple(defaults.get("eos_token_id")) + tuple(own.get("stop_token_ids", ()))
         return cls(**{**shared, **own})
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """Return a tuple of a list, of a single value, or of nothing for None."""
+    return () if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)

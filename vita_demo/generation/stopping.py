@@ -1,4 +1,4 @@
-"""What ends an answer before its tokens run out: stop strings, a time limit, and whoever asks for it."""
+"""Ends an answer early: stop strings, and the signal of callbacks and other threads."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,10 @@ from vita_demo.answer import FinishReason
 class StopStrings:
     """Cuts a stream of text before the first stop string.
 
-    Text that may be the beginning of a stop string is held back until the next text decides.
+    Text that may be a stop string's prefix is held back until more text decides.
+
+    Attributes:
+        found: whether a stop string occurred.
     """
 
     def __init__(self, strings: Sequence[str]) -> None:
@@ -17,7 +20,7 @@ class StopStrings:
         self.found = False
 
     def push(self, text: str) -> str:
-        """Take some text; return the part that is certainly before any stop string."""
+        """Add text; return the part that is certainly before any stop string."""
         if not self._strings or self.found:
             return "" if self.found else text
         text = self._held + text
@@ -30,23 +33,27 @@ class StopStrings:
         return text[: len(text) - keep]
 
     def flush(self) -> str:
-        """Return what was held back; no stop string came of it."""
+        """Return the text held back, which did not become a stop string."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, string: str) -> int:
-    """Length of the longest end of ``text`` that begins ``string``."""
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of ``string``."""
     return next(n for n in range(min(len(text), len(string) - 1), -1, -1) if text.endswith(string[:n]))
 
 
 class StopSignal:
-    """A request to end a running generation after its current token, from any thread."""
+    """A request, from any thread, to end a generation after its current token.
+
+    Attributes:
+        reason: the first reason given; None before a request.
+    """
 
     def __init__(self) -> None:
         self.reason: FinishReason | None = None
 
     def request(self, reason: FinishReason = "cancelled") -> None:
-        """Ask the generation to end; the first reason counts."""
+        """Ask the generation to end; later reasons are ignored."""
         if self.reason is None:
             self.reason = reason

@@ -6,30 +6,30 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
-import torch
 import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
 from vita_demo.answer import FinishReason
-from vita_demo.errors import GenerationError
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl
+from vita_demo.generation.background import timeout_error
+from vita_demo.generation.callbacks import CallbackList, GenerationCallback
 from vita_demo.generation.detokenizer import Detokenizer
 from vita_demo.generation.events import Event
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.generation.text_stream import TextStream
+from vita_demo.generation.transformers_loop import stopping_criteria
 
 
 class TextStreamer(TextStream, transformers.TextStreamer):
-    """Prints the answer as it is made.
+    """Prints the answer as it is generated.
 
-    transformers' own holds Chinese, Japanese and emoji back until a line ends, and decodes the growing line again
-    for every token; this one prints whole characters at once at a constant cost.
+    transformers' own holds Japanese and emoji back until a line ends, and decodes the growing line again for every
+    token; this one prints each character as soon as it is complete, at a constant cost per token.
     """
 
 
 class TextIteratorStreamer(TextStream, BaseStreamer):
-    """An iterator of text for a reader in another thread than ``generate``.
+    """An iterator over the text for a reader in another thread than ``generate``.
 
     Args:
         tokenizer: any that can ``decode``.
@@ -49,14 +49,14 @@ class TextIteratorStreamer(TextStream, BaseStreamer):
         self._texts: SimpleQueue[str | BaseException | None] = SimpleQueue()
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Hand the text to the reader."""
+        """Pass the text to the reader."""
         if text:
             self._texts.put(text)
         if stream_end:
             self._texts.put(None)
 
     def fail(self, error: BaseException) -> None:
-        """End with an error, which the reader raises; this package's ``generate`` calls it when it fails."""
+        """Raise an error in the reader; this package's ``generate`` calls it when it fails."""
         self._texts.put(error)
 
     def __iter__(self) -> Self:
@@ -66,7 +66,7 @@ class TextIteratorStreamer(TextStream, BaseStreamer):
         try:
             text = self._texts.get(timeout=self.timeout)
         except Empty:
-            raise GenerationError(f"no text came for {self.timeout:g} s; raise the timeout") from None
+            raise timeout_error(self.timeout) from None
         if text is None:
             raise StopIteration
         if isinstance(text, BaseException):
@@ -75,10 +75,10 @@ class TextIteratorStreamer(TextStream, BaseStreamer):
 
 
 class CallbackStreamer(BaseStreamer):
-    """Runs callbacks on any transformers model's own ``generate``.
+    """Calls callbacks for any transformers model's own ``generate``.
 
-    Use it in a ``with`` block, so that the end hooks run also when ``generate`` raises, and pass its
-    ``stopping_criteria`` along, so that a callback can stop it:
+    Use it in a ``with`` block, so that the end hooks also run when ``generate`` raises, and pass its
+    ``stopping_criteria`` along, so that a callback can stop the generation:
 
         with CallbackStreamer(tokenizer, [PerformanceCallback()]) as streamer:
             model.generate(**inputs, streamer=streamer, stopping_criteria=streamer.stopping_criteria)
@@ -95,15 +95,11 @@ class CallbackStreamer(BaseStreamer):
 
     @property
     def stopping_criteria(self) -> Any:
-        """What makes ``generate`` stop when a callback asks for it."""
-
-        def stopped(input_ids: Tensor, _scores: object, **_: object) -> Tensor:
-            return torch.full((len(input_ids),), self._signal.reason is not None, device=input_ids.device)
-
-        return transformers.StoppingCriteriaList([stopped])
+        """Criteria that stop ``generate`` when a callback returns a ``GenerationControl``."""
+        return stopping_criteria(self._signal)
 
     def put(self, value: Tensor) -> None:
-        """Take the prompt's ids, then one token at a time."""
+        """Add the prompt's ids, then one token at a time."""
         if not self._started:
             self._started = True
             self._callbacks.start(value, prompt_positions=value.shape[-1])
@@ -113,7 +109,7 @@ class CallbackStreamer(BaseStreamer):
             self._output_ids.append(token_id)
             text = self._detokenizer.push(token_id)
             self._held = Event(text, time.perf_counter(), len(self._output_ids) - 1, token_id)
-            # A token that ends inside a character waits: should it be the last, it takes the rest along.
+            # A token that ends inside a character waits: if it is the last one, the flushed text is added to it.
             if not self._detokenizer.pending:
                 self._deliver()
 
@@ -124,12 +120,9 @@ class CallbackStreamer(BaseStreamer):
         self._finish(self._signal.reason or ("stop" if stopped else "length"))
 
     def _deliver(self, rest: str = "") -> None:
-        if self._held is None:
-            return
-        event, self._held = replace(self._held, text=self._held.text + rest), None
-        control = self._callbacks.token(event)
-        if control is not None:
-            self._signal.request("stop" if control is GenerationControl.STOP else "cancelled")
+        if self._held is not None:
+            event, self._held = replace(self._held, text=self._held.text + rest), None
+            self._callbacks.token(event, self._signal)
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
-"""What a streamer does with token ids: whole characters, as soon as they are there.
+"""The base of streamers, which prints whole characters as soon as they are complete.
 
-Knows the two calls, ``put`` and ``end``, that transformers' ``generate`` and this package's make; it does not import
-transformers, so that the command line can print through it at once.
+It has the two methods, ``put`` and ``end``, that transformers' ``generate`` and this package's call, but does not
+import transformers, which takes seconds.
 """
 
 import sys
@@ -12,12 +12,12 @@ from vita_demo.generation.detokenizer import Detokenizer
 
 
 class TextStream:
-    """Turns pushed ids into text for ``on_finalized_text``, which prints it.
+    """Turns ids into text for ``on_finalized_text``, which prints it.
 
     Args:
         tokenizer: any that can ``decode``.
-        skip_prompt: leave out the first push, which is the prompt.
-        decode_kwargs: passed to ``decode``; special tokens are skipped unless told otherwise.
+        skip_prompt: ignore the first ``put``, which is the prompt.
+        decode_kwargs: passed to ``decode``; special tokens are skipped by default.
     """
 
     def __init__(self, tokenizer: Any, skip_prompt: bool = False, **decode_kwargs: Any) -> None:
@@ -25,10 +25,10 @@ class TextStream:
         self.skip_prompt = skip_prompt
         self.decode_kwargs = {"skip_special_tokens": True, **decode_kwargs}
         self._prompt_next = True
-        self._reset()
+        self._detokenizer = Detokenizer(self._decode)
 
     def put(self, value: Any) -> None:
-        """Take a tensor of ids, [n] or [1, n].
+        """Add a tensor of ids, [n] or [1, n].
 
         Raises:
             ValueError: for a batch of more than one.
@@ -46,19 +46,15 @@ class TextStream:
             self.on_finalized_text(text)
 
     def end(self) -> None:
-        """Show what was held back, and be ready for the next answer."""
+        """Print the text held back, and reset for the next answer."""
         rest = self._detokenizer.flush()
-        self._reset()
+        self._prompt_next, self._detokenizer = True, Detokenizer(self._decode)
         self.on_finalized_text(rest, stream_end=True)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Print the text, and a line end after the last."""
+        """Print the text, and a newline after the last."""
         sys.stdout.write(text + "\n" * stream_end)
         sys.stdout.flush()
-
-    def _reset(self) -> None:
-        self._detokenizer = Detokenizer(self._decode)
-        self._prompt_next = True
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(token_ids, **self.decode_kwargs)

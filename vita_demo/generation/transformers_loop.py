@@ -1,6 +1,6 @@
 """The other engine: transformers' own ``generate`` as an iterator of tokens.
 
-It is the independent check of the native loop, and it serves options that the native loop has not.  Works with any
+It is an independent check of the native loop, and provides options that the native loop lacks.  It works with any
 causal language model of transformers.
 """
 
@@ -17,7 +17,7 @@ from vita_demo.generation.events import Sampled
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 
-# With inputs_embeds the first fails and the second silently gives wrong tokens (seen in transformers 5.17).
+# With inputs_embeds the first one fails and the second one gives wrong tokens without an error (transformers 5.17).
 _BROKEN = {"prefill_chunk_size": "leave it out", "prompt_lookup_num_tokens": "give speculate instead"}
 
 
@@ -52,10 +52,10 @@ def generation_config(options: GenerationOptions, stop_ids: frozenset[int]) -> A
 def generate_with_transformers(
     model: Any, inputs_embeds: Tensor, options: GenerationOptions, stop_ids: frozenset[int]
 ) -> Generator[Sampled, None, None]:
-    """Yield the tokens that ``model.generate`` gives after the prompt [1, S, D].
+    """Yield the tokens of ``model.generate`` after the prompt [1, S, D].
 
-    ``generate`` runs in a thread, which ends when this is closed.  Beams have no order in time: their tokens come all
-    at once, at the end.
+    ``generate`` runs in a thread, which ends when this is closed.  Beam search has no tokens before its end: they are
+    all yielded then.
     """
     if options.num_beams > 1:
         yield from (Sampled(token_id) for token_id in run_generate(model, inputs_embeds, options, stop_ids)[0].tolist())
@@ -64,7 +64,6 @@ def generate_with_transformers(
     def run(signal: StopSignal, emit: Callable[[int], object]) -> None:
         run_generate(model, inputs_embeds, options, stop_ids, signal, emit)
 
-    generation_config(options, stop_ids)
     with BackgroundIterator[int](run) as token_ids:
         yield from (Sampled(token_id) for token_id in token_ids)
 
@@ -77,7 +76,7 @@ def run_generate(
     signal: StopSignal | None = None,
     emit: Callable[[int], object] | None = None,
 ) -> Any:
-    """Call ``model.generate`` with ``options``; return what it returns.
+    """Call ``model.generate`` with ``options``; return its result.
 
     Args:
         model: a causal language model of transformers.
@@ -85,17 +84,11 @@ def run_generate(
         options: how to generate.
         stop_ids: ids that end the answer.
         signal: ends the generation from another thread.
-        emit: takes each token id as it is made.
+        emit: called with each token id as it is generated.
     """
-    from transformers import StoppingCriteriaList
-
-    def stopped(input_ids: Tensor, _scores: object, **_: object) -> Tensor:
-        asked = signal is not None and signal.reason is not None
-        return torch.full((len(input_ids),), asked, device=input_ids.device)
-
     devices = [inputs_embeds.device] if inputs_embeds.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.inference_mode(), warnings.catch_warnings():
-        # Here as in the native engine, penalties count the answer's tokens only; that need not be said each time.
+        # The warning says that penalties count the answer's tokens only, as they do in the native engine.
         warnings.filterwarnings("ignore", message=".*with `inputs_embeds`", category=UserWarning)
         if options.seed is not None:
             torch.manual_seed(options.seed)
@@ -104,22 +97,32 @@ def run_generate(
             attention_mask=torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device),
             generation_config=generation_config(options, stop_ids),
             streamer=_IdStreamer(emit) if emit else None,
-            stopping_criteria=StoppingCriteriaList([stopped]),
+            stopping_criteria=stopping_criteria(signal or StopSignal()),
         )
 
 
+def stopping_criteria(signal: StopSignal) -> Any:
+    """Return criteria that stop transformers' ``generate`` after the current token, once ``signal`` is set."""
+    from transformers import StoppingCriteriaList
+
+    def stopped(input_ids: Tensor, _scores: object, **_: object) -> Tensor:
+        return torch.full((len(input_ids),), signal.reason is not None, device=input_ids.device)
+
+    return StoppingCriteriaList([stopped])
+
+
 class _IdStreamer:
-    """What ``generate`` pushes tokens into; the first push is the prompt."""
+    """A streamer for ``generate`` that passes ids on, except for the first ``put``, which is the prompt."""
 
     def __init__(self, emit: Callable[[int], object]) -> None:
         self._emit = emit
         self._prompt_seen = False
 
     def put(self, value: Tensor) -> None:
-        """Take the prompt's ids, then one token at a time."""
+        """Add the prompt's ids, then one token at a time."""
         if self._prompt_seen:
             self._emit(int(value))
         self._prompt_seen = True
 
     def end(self) -> None:
-        """Do nothing: the thread's end says the same."""
+        """Do nothing: the thread ends with ``generate``."""
