@@ -19,6 +19,7 @@ from vita_demo import (
     generate_with_streaming,
     prepare_inputs,
 )
+from vita_demo.errors import GenerationError, InputError, VitaDemoError
 
 
 class Recorder(GenerationCallback):
@@ -166,3 +167,46 @@ def test_stopping_criteria_see_the_answer(guide) -> None:
     ids = model.generate(**inputs, stopping_criteria=[after_five], max_new_tokens=6)
     assert ids.shape == (1, 5)
     assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.fixture
+def wrapped(embedded_pipeline) -> VITAModelWithCallbacks:
+    return VITAModelWithCallbacks(embedded_pipeline.model, embedded_pipeline.tokenizer)
+
+
+def test_callbacks_are_added_and_removed_by_instance_or_class(wrapped: VITAModelWithCallbacks) -> None:
+    own = GenerationCallback()
+    wrapped.add_callback(own)
+    wrapped.add_callback(PerformanceCallback)
+    wrapped.add_callback(PerformanceCallback())
+    assert len(wrapped.callbacks) == 3
+    wrapped.remove_callback(PerformanceCallback)
+    assert wrapped.callbacks == [own]
+    wrapped.remove_callback(own)
+    with pytest.raises(InputError, match="GenerationCallback is not there"):
+        wrapped.remove_callback(own)
+
+
+@pytest.mark.parametrize("what", ["add_callback", "remove_callback", "generate"])
+def test_changes_during_a_generation_are_refused(wrapped: VITAModelWithCallbacks, what: str) -> None:
+    class Meddler(GenerationCallback):
+        error: VitaDemoError | None = None
+
+        def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
+            try:
+                getattr(wrapped, what)(self)
+            except VitaDemoError as error:
+                self.error = error
+
+    meddler = Meddler()
+    wrapped.add_callback(meddler)
+    wrapped.generate([1, 2, 3], max_new_tokens=2)
+    assert isinstance(meddler.error, GenerationError)
+    assert "while a generation runs" in str(meddler.error)
+    wrapped.remove_callback(meddler)
+
+
+def test_an_error_frees_the_wrapper(wrapped: VITAModelWithCallbacks) -> None:
+    with pytest.raises(InputError):
+        wrapped.generate([1, -200], max_new_tokens=2)
+    assert wrapped.generate([1, 2], max_new_tokens=2).shape == (1, 2)
