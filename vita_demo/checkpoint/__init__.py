@@ -1,1 +1,1 @@
-"""The small files of a checkpoint: where it lies, its numbers and its tokenizer.  Imports no torch."""
+"""The small files of a checkpoint: its location, hyper-parameters and tokenizer.  Imports no torch."""

@@ -1,10 +1,10 @@
-"""The model's hyper-parameters, read from the files of a checkpoint in the released VITA-1.5 layout.
+"""The model's hyper-parameters, read from the JSON and YAML files of a checkpoint in the released VITA-1.5 layout.
 
-Knows JSON and YAML keys; loads no weights and imports no torch.
+Loads no weights and imports no torch.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ AUDIO_MAX_POSITIONS = 5000
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """InternViT and its pre-processing."""
+    """InternViT and its preprocessing."""
 
     hidden_size: int
     intermediate_size: int
@@ -56,8 +56,7 @@ class VisionConfig:
         """Read ``config.json`` and ``preprocessor_config.json`` of an InternViT folder."""
         settings, pixels = read_json(folder / "config.json"), read_json(folder / "preprocessor_config.json")
         _require(settings, folder / "config.json", norm_type="layer_norm", qk_normalization=False, hidden_act="gelu")
-        keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size",
-                "patch_size", "layer_norm_eps", "qkv_bias")  # fmt: skip
+        keys = tuple(name for name in cls.__dataclass_fields__ if name not in ("image_mean", "image_std"))
         return cls(
             **_pick(settings, keys, folder / "config.json"),
             image_mean=tuple(pixels.get("image_mean", (0.485, 0.456, 0.406))),
@@ -67,7 +66,7 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """The "whale" audio encoder, its adapter and its pre-processing."""
+    """The "whale" audio encoder, its adapter and its preprocessing."""
 
     num_mel_bins: int
     frame_length_ms: float
@@ -85,7 +84,7 @@ class AudioConfig:
 
     @staticmethod
     def positions(frames: int) -> int:
-        """Positions in the language model's prompt of a clip of ``frames`` filter-bank frames."""
+        """Language-model positions of a clip of ``frames`` filter-bank frames."""
         return len(range(frames)[2::2][2::2][0::2])
 
     @property
@@ -95,12 +94,12 @@ class AudioConfig:
 
     @property
     def max_s(self) -> float:
-        """Seconds of sound in ``max_frames``."""
+        """Seconds of sound that make ``max_frames``."""
         return ((self.max_frames - 1) * self.frame_shift_ms + self.frame_length_ms) / 1000
 
     @property
     def min_s(self) -> float:
-        """Seconds of sound that give the seven frames which the two convolutions need."""
+        """Seconds of sound that make the seven frames which the two convolutions need."""
         return (6 * self.frame_shift_ms + self.frame_length_ms) / 1000
 
     @classmethod
@@ -155,7 +154,7 @@ class TextConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], path: Path) -> Self:
-        """Pick the language model's values out of ``config.json``."""
+        """Read the language model's values of ``config.json``."""
         _require(settings, path, hidden_act="silu", use_sliding_window=False, rope_scaling=None)
         keys = tuple(name for name in cls.__dataclass_fields__ if name != "tie_word_embeddings")
         return cls(**_pick(settings, keys, path), tie_word_embeddings=settings.get("tie_word_embeddings", False))
@@ -166,11 +165,11 @@ class VitaConfig:
     """All settings of one checkpoint.
 
     Attributes:
-        mm_hidden_size: width of the features that the projector takes.
+        mm_hidden_size: width of the projector's input.
         image_aspect_ratio: "pad" pads video frames to a square, anything else crops them.
         trained_positions: longest prompt in training (``tokenizer_model_max_length``).
-        torch_dtype: name of the dtype that the checkpoint declares.
-        stop_token_ids: ids that end an answer, as ``config.json`` and ``generation_config.json`` have them.
+        torch_dtype: name of the checkpoint's dtype.
+        stop_token_ids: ids that end an answer, from ``config.json`` and ``generation_config.json``.
         generation_defaults: content of ``generation_config.json``, empty without one.
         settings_notes: for each encoder, which settings are used and why.
     """
@@ -188,21 +187,21 @@ class VitaConfig:
 
     @property
     def tiles_per_feature(self) -> int:
-        """How many tiles the projector takes at once: 1, or 5 in a frameCat checkpoint."""
+        """Tiles per input of the projector: 1, or 5 in a frameCat checkpoint."""
         return self.mm_hidden_size // self.vision.feature_size
 
     @property
     def pad_colour(self) -> tuple[int, int, int] | None:
-        """Colour that pads video frames to a square; None crops them."""
+        """Colour that pads video frames to a square; None if they are cropped instead."""
         return self.vision.mean_colour if self.image_aspect_ratio == "pad" else None
 
     @classmethod
     def from_pretrained(cls, folder: Path, vision_tower: Path | None = None, audio_encoder: Path | None = None) -> Self:
-        """Read ``config.json`` and find the settings of both encoders without any file being edited.
+        """Read ``config.json`` and the settings of both encoders; see ``find_encoder_settings``.
 
         Args:
             folder: a checkpoint in the released layout.
-            vision_tower: folder of the vision encoder's settings, instead of the one that the config names.
+            vision_tower: folder of the vision encoder's settings; None searches for them.
             audio_encoder: the same for the audio encoder.
 
         Raises:
@@ -235,27 +234,25 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: when the file is missing or holds no JSON object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; give the folder of a whole VITA-1.5 checkpoint") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); download it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object; download it again")
-    return content
+    return _read_object(path, json.loads, ValueError, "give the folder of a whole VITA-1.5 checkpoint")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
+    return _read_object(path, yaml.safe_load, yaml.YAMLError, "give its folder with --audio_encoder")
+
+
+def _read_object(path: Path, parse: Callable[[str], Any], parse_error: type[Exception], advice: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; give its folder with --audio_encoder") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} cannot be read; download it again") from error
-    return content if isinstance(content, dict) else {}
+        raise CheckpointError(f"{path} is missing; {advice}") from None
+    except (OSError, UnicodeDecodeError, parse_error) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); download it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no object with named values; download it again")
+    return content
 
 
 def _check_architecture(settings: Mapping[str, Any], path: Path) -> None:

@@ -1,7 +1,7 @@
 """Finds the settings of the two encoders of a checkpoint.
 
-The released ``config.json`` names them by a hub id and by a folder of the authors' machine, so the name alone
-leads nowhere.  The weights are in the main checkpoint; only the small settings files are looked for.
+The released ``config.json`` names one by a hub id and the other by a folder on the authors' machine, so the names
+alone are not enough.  The weights are in the main checkpoint; only the small settings files are searched for.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _RELEASED = {"vision": "InternViT-300M-448px", "audio": "audio-encoder"}
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """A folder of settings, and the reason why it was chosen."""
+    """A folder of settings, and where it was found."""
 
     kind: Kind
     folder: Path
@@ -29,11 +29,11 @@ class EncoderSettings:
 
 
 def find_encoder_settings(kind: Kind, name: str | None, checkpoint: Path, override: Path | None) -> EncoderSettings:
-    """Look for the settings, in this order, and take the first that are there.
+    """Return the first settings that exist, in this order.
 
-    The user's flag; the path as written in ``config.json``; a folder of that name inside or beside the
-    checkpoint; the local hub cache; the released model's settings, which ship with this package.  The last are a
-    guess, which the strict loading of the weights confirms or refuses.
+    The user's flag; the path as written in ``config.json``; a folder of that name inside or beside the checkpoint;
+    the local hub cache; the released model's settings, which ship with this package.  These are a guess, which the
+    strict loading of the weights confirms or rejects.
 
     Raises:
         InputError: when the user's flag names a folder without settings.
@@ -70,5 +70,5 @@ def _hub_cache(name: str, file: str) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, file)
-    return Path(found).parent if isinstance(found, str) else None
+    path = try_to_load_from_cache(name, file)
+    return Path(path).parent if isinstance(path, str) else None

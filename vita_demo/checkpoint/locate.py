@@ -1,4 +1,4 @@
-"""Turns what the user calls the model into a folder on this machine."""
+"""Finds the folder of a model named by a path, a hub id or "embedded"."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def locate_checkpoint(model_path: str) -> Path:
 
 
 def locate_settings(model_path: str) -> Path:
-    """Return a folder that holds the model's settings, with or without its weights; nothing is downloaded.
+    """Return a folder with the model's settings, with or without its weights; nothing is downloaded.
 
     Raises:
         InputError: when the path does not exist and is no hub id.
@@ -38,7 +38,7 @@ def locate_settings(model_path: str) -> Path:
 
 
 def locate_folder(model_path: str, download: bool = True) -> Path:
-    """Return the folder that is meant, whatever it holds.
+    """Return the folder that ``model_path`` names, whatever it holds.
 
     Raises:
         InputError: when the path does not exist and is no hub id.
@@ -59,13 +59,13 @@ def locate_folder(model_path: str, download: bool = True) -> Path:
 
 
 def is_hub_id(model_path: str) -> bool:
-    """Say whether this has the form owner/name and is no local path."""
+    """Whether ``model_path`` has the form owner/name and is no local path."""
     folder = Path(model_path).expanduser()
     return model_path.count("/") == 1 and not model_path.startswith((".", "/", "~")) and not folder.parent.is_dir()
 
 
 def config_folder(folder: Path) -> Path | None:
-    """Return ``folder``, or the one folder in it, that holds the checkpoint's ``config.json``; None without one."""
+    """Return ``folder`` or its only subfolder that holds the checkpoint's ``config.json``; None without one."""
     if (folder / "config.json").is_file():
         return folder
     below = [file.parent for file in folder.glob("*/config.json") if (file.parent / "tokenizer_config.json").is_file()]
@@ -73,10 +73,10 @@ def config_folder(folder: Path) -> Path | None:
 
 
 def _with_config(folder: Path) -> Path:
-    found = config_folder(folder)
-    if found is None:
+    below = config_folder(folder)
+    if below is None:
         raise CheckpointError(f"{folder} holds no config.json; give the folder of a VITA-1.5 checkpoint")
-    return found
+    return below
 
 
 def _cached(repository: str) -> Path:
@@ -100,7 +100,7 @@ def _download(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=_NEEDED))
     except Exception as error:
-        # The hub client raises errors of many libraries; its first line says which.
+        # The hub client raises errors of many libraries; the first line of the message is enough.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"--model_path {repository} cannot be downloaded ({reason}); give a local folder"

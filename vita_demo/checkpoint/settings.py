@@ -1,4 +1,4 @@
-"""The small files of a checkpoint, read before torch is imported, so that bad input is answered at once."""
+"""The small files of a checkpoint, read before torch is imported, so that errors in them are reported at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from vita_demo.checkpoint.tokenizer import VitaTokenizer
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a checkpoint lies, its hyper-parameters and its tokenizer."""
+    """A checkpoint's folder, hyper-parameters and tokenizer."""
 
     folder: Path
     config: VitaConfig

@@ -1,4 +1,4 @@
-"""Which model the user asked for, where it shall run and in what precision.  No torch."""
+"""Which model to load, on which device and in what precision.  No torch."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,9 +17,9 @@ class ModelSource:
         vision_tower, audio_encoder: folders of encoder settings; None finds them in the checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: "auto", "float32", "float16" or "bfloat16".
-        quantize: "int8" or "int4" holds the language model's matrices in so few bits; None in ``dtype``.
-        threads: how many compute on the CPU, in the whole process; None is torch's number, at most one a core.
-        compiled: on a GPU, have torch's compiler fuse the decode step while loading.
+        quantize: "int8" or "int4" quantizes the language model's matrices; None leaves them in ``dtype``.
+        threads: CPU threads of the whole process; None is torch's default, at most one per core.
+        compiled: on a GPU, fuse the decode step with torch's compiler while loading.
     """
 
     model_path: str = EMBEDDED
@@ -36,12 +36,12 @@ class ModelSource:
         return Settings.read(self.model_path, self.vision_tower, self.audio_encoder)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it ready for JSON."""
+        """Return the fields as JSON values."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what ``to_json`` gave; unknown names are left out.
+        """Read what ``to_json`` returned; unknown names are ignored.
 
         Raises:
             TypeError: when a folder is no text.

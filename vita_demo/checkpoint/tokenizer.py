@@ -1,6 +1,6 @@
-"""The tokenizer: the `tokenizers` library behind three calls.
+"""The Qwen2 tokenizer, read from its files with the `tokenizers` library.
 
-Knows the files of a Qwen2 tokenizer; imports neither transformers nor torch, which would cost seconds.
+Imports neither transformers nor torch, which take seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from vita_demo.checkpoint.config import read_json
 from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.errors import CheckpointError
 
-# Qwen2's pattern: English contractions, words, single digits, punctuation, line ends, spaces.
+# Qwen2's pre-tokenization: English contractions, words, single digits, punctuation, line ends, spaces.
 _PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -25,7 +25,7 @@ class VitaTokenizer:
 
     Attributes:
         stop_ids: ids that end an answer (``<|im_end|>`` and ``<|endoftext|>``).
-        states: ids of the tokens with which VITA-1.5 says what it heard, and their meaning.
+        states: ids of the state tokens, and their meaning.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
@@ -50,7 +50,7 @@ class VitaTokenizer:
         except CheckpointError:
             raise
         except Exception as error:
-            # The library raises plain Exception for whatever it finds in the files.
+            # The library raises plain Exception for every defect of the files.
             raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}); download it again") from error
         added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
         return cls(byte_level_bpe(bpe, added))
@@ -60,26 +60,22 @@ class VitaTokenizer:
         return self.backend.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        """Turn text into ids; special tokens in it are recognized, none are added."""
+        """Encode text; special tokens in it are recognized, none are added."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = True) -> str:
-        """Turn ids (one, a sequence, or a tensor [n]) into text; bytes that are no character become U+FFFD."""
+        """Decode ids (one, a sequence, or a tensor [n]); bytes that form no character become U+FFFD."""
         ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
         return self.backend.decode([ids] if isinstance(ids, int) else ids, skip_special_tokens=skip_special_tokens)
 
-    def batch_decode(self, sequences: Any, skip_special_tokens: bool = True) -> list[str]:
-        """Turn several sequences of ids, or a tensor [b, n], into texts."""
-        return [self.decode(ids, skip_special_tokens) for ids in sequences]
-
     @property
     def eos_token_id(self) -> int | None:
-        """Id of ``<|im_end|>``, under the name that transformers' tokenizers have for it."""
+        """Id of ``<|im_end|>``, under transformers' name."""
         return self.backend.token_to_id("<|im_end|>")
 
     @property
     def pad_token_id(self) -> int | None:
-        """Id of ``<|endoftext|>``, likewise."""
+        """Id of ``<|endoftext|>``, under transformers' name."""
         return self.backend.token_to_id("<|endoftext|>")
 
     def _ids(self, tokens: Sequence[str]) -> list[int]:
@@ -88,10 +84,10 @@ class VitaTokenizer:
 
 
 def byte_level_bpe(bpe: models.BPE, added: Mapping[str, Mapping[str, Any]]) -> tokenizers.Tokenizer:
-    """Wrap merges as Qwen2 does: NFC, its word pattern, bytes, and the added tokens at their ids.
+    """Make Qwen2's tokenizer of its merges: NFC, pre-tokenization, byte-level BPE, and the added tokens at their ids.
 
     Raises:
-        CheckpointError: when an added token would get another id than the one it was trained with.
+        CheckpointError: when an added token would not get the id that it was trained with.
     """
     backend = tokenizers.Tokenizer(bpe)
     backend.normalizer = normalizers.NFC()
