@@ -90,7 +90,7 @@ def test_tiles_put_together_are_the_resized_picture(width: int, height: int, max
     rng = np.random.default_rng(width * height)
     image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
     columns, rows = choose_grid(width, height, 28, max_tiles)
-    tiles = tile_image(image, 28, max_tiles)
+    tiles = tile_image(image, 28, (columns, rows))
     assert columns * rows <= max_tiles
     assert len(tiles) == columns * rows + (columns * rows > 1)
     lines = [np.concatenate(list(tiles[row * columns : (row + 1) * columns]), axis=1) for row in range(rows)]

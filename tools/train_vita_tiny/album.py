@@ -17,7 +17,7 @@ from tools.train_vita_tiny.outside import FAMILIES, HELD_OUT_FAMILIES, random_ou
 from tools.train_vita_tiny.queries import NOTHING, OUTSIDE, View
 from tools.train_vita_tiny.scenes import Scene, draw, random_crowd, random_scene
 from vita_demo.checkpoint.config import VisionConfig
-from vita_demo.preprocess.image import fit_frame, tile_image
+from vita_demo.preprocess.image import choose_grid, fit_frame, tile_image
 
 Random = np.random.Generator
 Tiles = NDArray[np.uint8]
@@ -89,7 +89,11 @@ def _large(scene: Scene, rng: Random) -> tuple[View, str, Tiles]:
     long = int(rng.integers(170, 480))
     short = int(long * rng.choice([1.0, 0.75, 0.667, 0.5625, rng.uniform(0.5, 1.0)]))
     width, height = (long, short) if rng.random() < 0.75 else (short, long)
-    return scene, "image", tile_image(draw(scene, width, height), TILE)
+    return scene, "image", _tiles(draw(scene, width, height))
+
+
+def _tiles(image: Image.Image) -> Tiles:
+    return tile_image(image, TILE, choose_grid(*image.size, TILE))
 
 
 def a_clip(rng: Random) -> tuple[View, str, Tiles]:
@@ -106,7 +110,7 @@ def an_outside(rng: Random, held_out: bool = False) -> tuple[View, str, Tiles]:
     kind, families = rng.random(), HELD_OUT_FAMILIES if held_out else FAMILIES
     image = random_outside(rng, TILE if kind < 0.6 else int(rng.integers(170, 400)), families)
     if kind < 0.9:
-        return OUTSIDE, "image", tile_image(_stretched(image, rng) if kind >= 0.6 else image, TILE)
+        return OUTSIDE, "image", _tiles(_stretched(image, rng) if kind >= 0.6 else image)
     frame = fit_frame(image, TILE, _MEAN_COLOUR)
     return OUTSIDE, "video", np.repeat(frame[None], int(rng.integers(4, 7)), axis=0)
 

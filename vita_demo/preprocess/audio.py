@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import MediaError, UnknownFormatError
-from vita_demo.preprocess.quiet import quiet_decoder
+from vita_demo.preprocess.quiet import quiet_decord
 
 Samples = NDArray[np.float32]
 
@@ -19,8 +19,8 @@ Samples = NDArray[np.float32]
 def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> Samples:
     """Read a sound file, or a video's sound track, as mono samples at ``sample_rate_hz``.
 
-    libsndfile and soxr do the work, which is what ``librosa.load`` would call, less 1.5 s of imports.  librosa itself
-    reads the formats that libsndfile does not, and decord the sound tracks.
+    libsndfile and soxr are used directly, as ``librosa.load`` uses them, which saves 1.5 s of imports.  decord reads
+    the sound tracks of videos, and librosa the formats that neither can read.
 
     Returns:
         float32 array [n] in -1 … 1.
@@ -39,16 +39,13 @@ def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> 
         samples, rate_hz = _load_unusual(path, sample_rate_hz)  # [n, 1]
     mono = samples.mean(axis=1)  # [n]
     if not np.isfinite(mono).all():
-        raise MediaError(f"audio {path} holds values that are no numbers; convert it to 16-bit WAV")
+        raise MediaError(f"audio {path} holds NaN or infinite samples; convert it to 16-bit WAV")
     return _resample(mono, rate_hz, sample_rate_hz)
 
 
 def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
     try:
-        with quiet_decoder():
+        with quiet_decord() as decord:
             track = decord.AudioReader(str(path), ctx=decord.cpu(0), sample_rate=sample_rate_hz, mono=True)
         return track[:].asnumpy().T, sample_rate_hz  # [n, 1]
     except decord.DECORDError as decord_error:
@@ -57,7 +54,7 @@ def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
 
         try:
             with warnings.catch_warnings():
-                # It warns that it is about to try its last reader, and that reader of modules that Python retires.
+                # librosa warns before it tries audioread, and audioread of modules that Python deprecates.
                 warnings.simplefilter("ignore")
                 samples, rate_hz = librosa.load(path, sr=None, mono=True)
         except (audioread.DecodeError, OSError, EOFError):
@@ -79,8 +76,8 @@ def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
 def fbank(samples: Samples, config: AudioConfig) -> NDArray[np.float32]:
     """Compute the log-mel filter bank of mono samples in -1 … 1.
 
-    Kaldi's recipe: povey window, pre-emphasis 0.97, samples scaled to 16 bit, and no dither, so that the same
-    sound always gives the same answer.
+    Kaldi's recipe: povey window, pre-emphasis 0.97, samples scaled to 16 bit; no dither, so that the result is
+    deterministic.
 
     Returns:
         float32 array [frames, mel bins]; frames may be 0.

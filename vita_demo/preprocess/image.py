@@ -1,4 +1,4 @@
-"""Pictures to tiles, as InternVL's dynamic tiling cuts them.
+"""Pictures to tiles, by InternVL's dynamic tiling.
 
 Knows Pillow and pixel sizes; knows nothing of patches, features or prompts.
 """
@@ -21,7 +21,7 @@ Tiles = NDArray[np.uint8]
 def load_image(path: Path) -> Image.Image:
     """Read a picture as upright RGB.
 
-    The EXIF orientation is applied, transparency is laid on white, and 16-bit and floating-point grey are
+    The EXIF orientation is applied, transparency is composited on white, and 16-bit and floating-point greyscale are
     scaled to 8 bit.
 
     Raises:
@@ -31,7 +31,7 @@ def load_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                # Pillow tells MPEG videos and can read none.
+                # Pillow recognizes MPEG videos, but cannot read them.
                 if image.format == "MPEG":
                     raise UnidentifiedImageError
                 return _to_rgb(ImageOps.exif_transpose(image))
@@ -61,10 +61,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def choose_grid(width: int, height: int, tile_size: int, max_tiles: int = MAX_TILES) -> tuple[int, int]:
-    """Return (columns, rows) of the tile grid whose shape is nearest to the picture's.
+    """Return (columns, rows) of the tile grid whose aspect ratio is closest to the picture's.
 
-    Grids are tried by ascending tile count.  Of two equally near ones the later wins when the picture has more
-    than half of its pixels (InternVL's ``find_closest_aspect_ratio``).
+    Grids are tried by ascending tile count.  Of two equally close ones the later wins if the picture has more than
+    half of its pixels (InternVL's ``find_closest_aspect_ratio``).
     """
     grids = [(i, j) for i in range(1, max_tiles + 1) for j in range(1, max_tiles + 1) if i * j <= max_tiles]
     grids.sort(key=lambda grid: grid[0] * grid[1])
@@ -77,16 +77,21 @@ def choose_grid(width: int, height: int, tile_size: int, max_tiles: int = MAX_TI
     return best
 
 
-def tile_image(image: Image.Image, tile_size: int, max_tiles: int = MAX_TILES) -> Tiles:
-    """Cut an RGB picture into square tiles, row by row; a thumbnail comes last when there is more than one.
+def tile_image(image: Image.Image, tile_size: int, grid: tuple[int, int]) -> Tiles:
+    """Cut an RGB picture into square tiles, row by row; with more than one, a thumbnail comes last.
+
+    Args:
+        image: the picture.
+        tile_size: side of a tile in pixels.
+        grid: (columns, rows); see ``choose_grid``.
 
     Returns:
-        uint8 array [N, tile_size, tile_size, 3] with N from 1 to ``max_tiles`` + 1.
+        uint8 array [N, tile_size, tile_size, 3], with N = 1, or columns × rows + 1.
     """
-    columns, rows = choose_grid(*image.size, tile_size, max_tiles)
+    columns, rows = grid
     whole = np.asarray(image.resize((columns * tile_size, rows * tile_size)))  # [rows·S, columns·S, 3]
-    grid = whole.reshape(rows, tile_size, columns, tile_size, 3)  # [rows, S, columns, S, 3]
-    tiles = grid.swapaxes(1, 2).reshape(-1, tile_size, tile_size, 3)  # [rows·columns, S, S, 3]
+    cells = whole.reshape(rows, tile_size, columns, tile_size, 3)  # [rows, S, columns, S, 3]
+    tiles = cells.swapaxes(1, 2).reshape(-1, tile_size, tile_size, 3)  # [rows·columns, S, S, 3]
     if len(tiles) == 1:
         return tiles
     thumbnail = np.asarray(image.resize((tile_size, tile_size)))  # [S, S, 3]
@@ -94,12 +99,12 @@ def tile_image(image: Image.Image, tile_size: int, max_tiles: int = MAX_TILES) -
 
 
 def fit_frame(image: Image.Image, tile_size: int, pad_colour: tuple[int, int, int] | None) -> Tiles:
-    """Make one square tile of a video frame: padded to a square, or its short side fitted and the centre cut out.
+    """Make a square tile of a video frame: padded to a square, or its short side resized and the centre cropped.
 
     Args:
         image: the RGB frame.
         tile_size: side of the tile in pixels.
-        pad_colour: RGB colour of the padding; None crops instead.
+        pad_colour: RGB colour of the padding; None crops.
 
     Returns:
         uint8 array [tile_size, tile_size, 3].

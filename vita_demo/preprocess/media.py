@@ -1,4 +1,4 @@
-"""All media of a request, read and ready for the encoders."""
+"""All media of a request as arrays for the encoders."""
 
 import time
 from collections.abc import Callable
@@ -21,14 +21,14 @@ Modality = Literal["text", "image", "video"]
 
 @dataclass(frozen=True)
 class Media:
-    """What the model sees and hears.
+    """The media of a request.
 
     Attributes:
-        modality: what the eyes get: nothing ("text"), pictures or a video.
+        modality: "image" or "video" for what is in ``tiles``; "text" without any.
         tiles: uint8 array [N, S, S, 3] of picture tiles or video frames; None without them.
         fbank: float32 array [frames, mel bins]; None without sound.
-        frames: how many video frames are in ``tiles``; 0 for pictures.
-        notes: one line on each file: what of it is used.
+        frames: number of video frames in ``tiles``; 0 for pictures.
+        notes: one line per file that says how much of it is used.
         read_s: seconds that reading took.
     """
 
@@ -44,7 +44,7 @@ def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] 
     """Read every file of ``request``.
 
     Raises:
-        MediaError: when a file cannot be read or the model cannot take it.
+        MediaError: when a file cannot be read or does not fit the model.
     """
     start = clock()
     notes: list[str] = []
@@ -64,15 +64,15 @@ def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] 
 
 def _load_picture(path: Path, config: VitaConfig, notes: list[str]) -> NDArray[np.uint8]:
     image = load_image(path)
-    columns, rows = choose_grid(*image.size, config.vision.image_size)
+    grid = columns, rows = choose_grid(*image.size, config.vision.image_size)
     note = f"image {path.name}: {image.width} × {image.height} pixels in {columns} × {rows} tiles"
     ratio = max(image.size) / min(image.size)
     if ratio > MAX_TILES:
-        note += f"; its sides are 1 to {ratio:.0f}, so it is seen squeezed: crop it to see more"
+        note += f"; its sides are 1 to {ratio:.0f}, so the model sees it squeezed: crop it to see more"
     elif max(image.size) < config.vision.patch_size:
         note += "; it is smaller than one patch, so there is little to see: give a larger one"
     notes.append(note)
-    return tile_image(image, config.vision.image_size)
+    return tile_image(image, config.vision.image_size, grid)
 
 
 def _load_video(path: Path, request: Request, config: VitaConfig, notes: list[str]) -> NDArray[np.uint8]:
@@ -94,7 +94,7 @@ def _load_sound(path: Path, config: AudioConfig, notes: list[str]) -> NDArray[np
 
 
 def sound_positions(path: Path, duration_s: float, frames: int, config: AudioConfig) -> int:
-    """Count the language-model positions of a sound of so many filter-bank frames.
+    """Return the language-model positions of a sound of ``frames`` filter-bank frames.
 
     Raises:
         MediaError: when it is too short or too long for the encoder.

@@ -1,23 +1,27 @@
-"""Keeps a decoder's own words off the terminal."""
+"""Imports decord with its messages suppressed."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
-def quiet_decoder() -> Iterator[None]:
-    """Send to nowhere what decord's C++ part writes to stderr, which it does whatever its log level.
+def quiet_decord() -> Iterator[Any]:
+    """Yield the module decord, and discard what is written to stderr inside the ``with`` block.
 
-    For the moment all of the process's stderr goes the same way.
+    decord's C++ part writes to file descriptor 2 whatever its log level, so the whole process's stderr is redirected.
     """
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
     sys.stderr.flush()
-    before = os.dup(2)
+    saved = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - its descriptor is wanted
-            os.dup2(nowhere.fileno(), 2)
-        yield
+        with open(os.devnull, "wb") as devnull:  # noqa: PTH123 - its descriptor is needed
+            os.dup2(devnull.fileno(), 2)
+        yield decord
     finally:
-        os.dup2(before, 2)
-        os.close(before)
+        os.dup2(saved, 2)
+        os.close(saved)

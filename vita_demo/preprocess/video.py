@@ -1,6 +1,6 @@
-"""Videos to sampled frames, with the sampling rule of the original demo.
+"""Videos, or folders of pictures, to sampled frames, with the sampling rule of the original demo.
 
-Knows decord and folders of pictures; decodes the sampled frames and no others.
+Only the sampled frames are decoded.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from PIL import Image
 
 from vita_demo.errors import MediaError, UnknownFormatError
 from vita_demo.preprocess.image import load_image
-from vita_demo.preprocess.quiet import quiet_decoder
+from vita_demo.preprocess.quiet import quiet_decord
 
 MIN_FRAMES = 4
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -25,8 +25,8 @@ class Frames:
 
     Attributes:
         images: RGB frames in time order.
-        times_s: where each lies in the video, in seconds; empty for a folder, which has no clock.
-        total: how many frames the video (or the chosen part of it) has.
+        times_s: timestamp of each in the video, in seconds; empty for a folder.
+        total: number of frames of the video, or of its part between start and end.
     """
 
     images: tuple[Image.Image, ...]
@@ -37,7 +37,7 @@ class Frames:
 def load_frames(
     path: Path, fps: float = 1.0, max_frames: int = 16, start_s: float | None = None, end_s: float | None = None
 ) -> Frames:
-    """Sample a video file, or read a folder of pictures as if they were sampled frames.
+    """Sample the frames of a video file, or read a folder of pictures as sampled frames.
 
     Raises:
         MediaError: when there is no frame to read; ``UnknownFormatError`` when the file is no video.
@@ -56,7 +56,7 @@ def load_frames(
     last = count - 1 if end_s is None else min(int(end_s * frame_rate), count - 1)
     positions = sample_positions(first, last, frame_rate, fps, max_frames)
     try:
-        with quiet_decoder():
+        with quiet_decord():
             pixels = reader.get_batch(positions).asnumpy()  # [N, H, W, 3]
     except Exception as error:
         raise MediaError(f"video {path} is damaged at the frames that were sampled; cut it with --end") from error
@@ -68,16 +68,16 @@ def load_frames(
 
 
 def sample_positions(first: int, last: int, frame_rate: float, fps: float, max_frames: int) -> list[int]:
-    """Choose frame numbers between ``first`` and ``last``: one every 1/fps seconds, thinned or repeated uniformly.
+    """Choose frame numbers from ``first`` to ``last``: one every 1/fps seconds, thinned or repeated uniformly.
 
-    Fewer than four become four by repetition, as in the original demo: the model never saw a shorter video.
+    Fewer than four are repeated to four, as in the original demo: the model was trained with no shorter video.
     """
     stride = max(1, round(frame_rate / fps))
     return thin(range(first, last + 1, stride), min(MIN_FRAMES, max_frames), max_frames)
 
 
 def thin(positions: Sequence[int], at_least: int, at_most: int) -> list[int]:
-    """Return ``positions`` uniformly thinned or repeated so that their number lies between the two bounds."""
+    """Thin or repeat ``positions`` uniformly, so that their number lies within the two bounds."""
     count = min(max(len(positions), at_least), at_most)
     if count == len(positions):
         return list(positions)
@@ -93,11 +93,8 @@ def _load_folder(path: Path, max_frames: int) -> Frames:
 
 
 def _open(path: Path) -> Any:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
     try:
-        with quiet_decoder():
+        with quiet_decord() as decord:
             return decord.VideoReader(str(path), ctx=decord.cpu(0))
     except Exception as error:
         raise UnknownFormatError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error

@@ -219,8 +219,8 @@ def _is_sound_file(path: Path) -> bool:
 def _read_picture(path: Path, config: VitaConfig) -> Picture:
     image = load_image(path)
     size = config.vision.image_size
-    columns, rows = choose_grid(*image.size, size)
-    tiles = tile_image(image, size)  # [N, S, S, 3]
+    grid = columns, rows = choose_grid(*image.size, size)
+    tiles = tile_image(image, size, grid)  # [N, S, S, 3]
     return Picture(path, image, columns, rows, tiles, _image_positions(len(tiles), config))
 
 
