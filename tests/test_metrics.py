@@ -73,8 +73,8 @@ def test_rates_that_need_two_tokens_are_null_without_them(clock: Clock, times: l
 
 def test_media_read_before_the_request_count_as_read_after_it(clock: Clock) -> None:
     recorder = RunRecorder(clock)
-    recorder.already("load", 9.0)
-    recorder.already("media", 0.25, since_t0=True)
+    recorder.add_stage("load", 9.0)
+    recorder.add_stage("media", 0.25, since_t0=True)
     recorder.begin_prefill()
     recorder.token(101.0, has_text=True)
     stats = recorder.finish(prompt_positions=1, end=101.0)

@@ -1,20 +1,15 @@
-"""The errors that a user can meet.
-
-    VitaDemoError
-    ├── InputError        an argument that cannot be used as given            exit code 2
-    ├── ConfigError       settings that contradict each other                 exit code 2
-    ├── MediaError        a picture, video or sound file that cannot be read  exit code 1
-    │   └── UnknownFormatError  it is no file of its kind at all              exit code 1
-    ├── CheckpointError   a model folder that cannot be loaded                exit code 1
-    ├── GenerationError   a failure while the answer is made                  exit code 1
-    └── ComparisonError   answers that should be equal and are not            exit code 1
+"""The errors for users.
 
 Every message is one line that says what is wrong, with which value, and what to do.
 """
 
 
 class VitaDemoError(Exception):
-    """Base class: whoever catches this catches all that the package raises on purpose."""
+    """Base class of all errors that the package raises on purpose.
+
+    Attributes:
+        exit_code: the command's exit code.
+    """
 
     exit_code = 1
 
@@ -36,7 +31,7 @@ class MediaError(VitaDemoError):
 
 
 class UnknownFormatError(MediaError):
-    """A file that is no picture, no video or no sound at all, rather than a damaged one."""
+    """A file of another kind, rather than a damaged picture, video or sound."""
 
 
 class CheckpointError(VitaDemoError):
@@ -44,8 +39,8 @@ class CheckpointError(VitaDemoError):
 
 
 class GenerationError(VitaDemoError):
-    """A failure while the answer is made."""
+    """A failure during the generation."""
 
 
 class ComparisonError(VitaDemoError):
-    """Answers that should be equal and are not."""
+    """Answers that differ where they should be equal."""

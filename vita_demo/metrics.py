@@ -1,7 +1,7 @@
-"""How fast a run was: the definitions, on plain times.
+"""The times and rates of a run: their definitions and the recorder.  Knows no torch, no terminal and no model.
 
-Knows no torch, no terminal and no model.  t₀ is the moment when the request is accepted, with the model loaded and
-the media not yet read; media that were read while the model loaded count as if they had been read after t₀.
+t₀ is the moment when the request is accepted, with the model loaded and the media not yet read; media that were read
+while the model was loading count as if they had been read after t₀.
 """
 
 import time
@@ -18,11 +18,11 @@ REQUEST_STAGES = ("media", "vision", "audio", "prefill", "decode", "callbacks")
 
 @dataclass
 class Drafts:
-    """Tokens that were guessed ahead.
+    """Counts of drafted tokens.
 
     Attributes:
-        proposed: how many were guessed.
-        accepted: tokens of the answer that for their sake needed no pass of their own through the model.
+        proposed: drafted tokens.
+        accepted: drafted tokens that became part of the answer without a pass of their own through the model.
     """
 
     proposed: int = 0
@@ -37,18 +37,19 @@ class RunStats:
     """Times of one run, in seconds, and the rates that follow from them.
 
     Attributes:
-        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks; where the decode step was
-            prepared, also in compile, before the request or within decode, and in capture, within decode.
+        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks; if the decode step was
+            compiled or captured, also in compile, which lies before the request or within decode, and in capture,
+            which lies within decode.
         prompt_positions: language-model positions of the prompt: text, image and audio.
-        tokens: tokens of the answer, the stop token counted in.
+        tokens: tokens of the answer, including the stop token.
         ttft_s: t₀ to the first token on the host.
         ttft_model_s: start of encoding to the first token on the host.
-        ttft_text_s: t₀ to the first visible text; None when there was none.
+        ttft_text_s: t₀ to the first visible text; None without any.
         total_s: t₀ to the end of the answer.
         token_gaps_s: time between successive tokens.
         peak_memory_bytes: CUDA: most memory allocated since the request began; CPU: peak resident set.
-        bandwidth_fraction: bytes read per token × decode_tps ÷ measured copy bandwidth; None where not measured.
-        drafts: tokens that were guessed ahead; None without speculation.
+        bandwidth_fraction: bytes read per token × decode_tps ÷ measured copy bandwidth; None if not measured.
+        drafts: counts of drafted tokens; None without speculation.
     """
 
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -65,16 +66,16 @@ class RunStats:
 
     @property
     def stages_without_overlap(self) -> dict[str, float]:
-        """Seconds in each of ``REQUEST_STAGES``, which add up: callbacks run between tokens, so decode is without them.
+        """Seconds in each of ``REQUEST_STAGES``, as a sum: callbacks run between tokens, so decode excludes them.
 
-        Loading precedes the request, and compiling and capturing lie within other stages, so none of them appears.
+        Loading precedes the request, and compiling and capturing lie within other stages, so they are left out.
         """
         stages = {name: self.stages.get(name, 0.0) for name in REQUEST_STAGES}
         return {**stages, "decode": max(0.0, stages["decode"] - stages["callbacks"])}
 
     @property
     def measured(self) -> bool:
-        """Whether there was a run; ``RunStats()`` belongs to an answer that was loaded from a file."""
+        """Whether there was a run; False for ``RunStats()``, which an answer loaded from a file has."""
         return self.total_s > 0
 
     @property
@@ -94,7 +95,7 @@ class RunStats:
 
     @property
     def passes_tps(self) -> float | None:
-        """Passes through the model per second while decoding: decode_tps, but tokens that came together count once."""
+        """Passes through the model per second while decoding: decode_tps, but tokens of one pass count once."""
         if self.decode_tps is None or self.drafts is None:
             return self.decode_tps
         return self.decode_tps * (1 - self.drafts.accepted / len(self.token_gaps_s))
@@ -112,7 +113,7 @@ class RunStats:
 
     @property
     def itl_s(self) -> dict[str, float] | None:
-        """Inter-token latency: 50th, 90th and 99th percentile and the longest."""
+        """Inter-token latency: 50th, 90th and 99th percentile and maximum."""
         gaps = self.token_gaps_s
         if not gaps:
             return None
@@ -121,11 +122,11 @@ class RunStats:
 
     @property
     def preparations(self) -> str:
-        """Say how long compiling and capturing the decode step took; empty where neither was needed."""
+        """Format the times of compiling and capturing the decode step; empty without either."""
         return " · ".join(f"{name} {self.stages[name]:.2f} s" for name in ("compile", "capture") if name in self.stages)
 
     def describe(self) -> str:
-        """Say the main figures in one line."""
+        """Format the main figures in one line."""
         parts = [
             self.ttft_s is not None and f"first token {self.ttft_s:.2f} s",
             self.prefill_tps and f"prefill {self.prompt_positions:,} positions at {self.prefill_tps:,.0f}/s",
@@ -138,7 +139,7 @@ class RunStats:
         return " · ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it under its documented names, ready for JSON."""
+        """Return all figures under their documented names, as JSON values."""
         names = ("ttft_s", "ttft_model_s", "ttft_text_s", "tpot_s", "itl_s", "prefill_tps", "decode_tps", "e2e_tps",
                  "total_s", "peak_memory_bytes", "bandwidth_fraction")  # fmt: skip
         drafts = {} if self.drafts is None else {"drafts": asdict(self.drafts)}
@@ -151,11 +152,11 @@ class RunRecorder:
     Args:
         clock: monotonic seconds.
         synchronize: waits for the device, so that a stage ends when its work does.
-        peak_memory_bytes: tells the peak, asked once at the end.
-        on_stage: learns the name of each stage when it begins.
-        prepared_s: tells by name how long preparations took that lie within other stages, asked once at the end.
-        tokens_timed: False when tokens come all at once, so that no rates are made of their times.
-        drafts: counts tokens that are guessed ahead; None without speculation.
+        peak_memory_bytes: returns the peak memory; called once at the end.
+        on_stage: called with the name of each stage when it begins.
+        prepared_s: returns the seconds of preparations within other stages, by name; called once at the end.
+        tokens_timed: False if all tokens arrive at once, so that rates cannot be derived from their times.
+        drafts: counts of drafted tokens; None without speculation.
 
     Attributes:
         stages: seconds by stage.
@@ -185,15 +186,15 @@ class RunRecorder:
         self._token_times: list[float] = []
         self._first_text: float | None = None
 
-    def already(self, stage: str, seconds: float, since_t0: bool = False) -> None:
-        """Count a stage that ran before; with ``since_t0`` the request counts as accepted that much earlier."""
+    def add_stage(self, stage: str, seconds: float, since_t0: bool = False) -> None:
+        """Add a stage that ran earlier; with ``since_t0``, t₀ moves back by its seconds."""
         self.stages[stage] = seconds
         if since_t0:
             self._t0 -= seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure what happens inside."""
+        """Measure the ``with`` block as a stage."""
         self._on_stage(name)
         start = self.clock()
         yield
@@ -210,19 +211,19 @@ class RunRecorder:
         self._prefill_start = self.clock()
 
     def token(self, time_s: float, has_text: bool) -> None:
-        """Note one token, at the time when it reached the host."""
+        """Record one token, which reached the host at ``time_s``."""
         self._token_times.append(time_s)
         if has_text and self._first_text is None:
             self._first_text = time_s
 
     def finish(self, prompt_positions: int, end: float) -> RunStats:
-        """Derive the statistics; ``end`` is the clock at the end of the answer."""
+        """Return the statistics; ``end`` is the clock at the end of the answer."""
         times = self._token_times
         gaps = [later - earlier for earlier, later in pairwise(times)] if self._tokens_timed else []
         first = times[0] if times else None
         if first is not None and self._prefill_start is not None:
-            before = first - self._prefill_start
-            self.stages |= {"prefill": before, "decode": sum(gaps)} if self._tokens_timed else {"decode": before}
+            prefill = first - self._prefill_start
+            self.stages |= {"prefill": prefill, "decode": sum(gaps)} if self._tokens_timed else {"decode": prefill}
         for name, seconds in self._prepared_s().items():
             self.stages[name] = self.stages.get(name, 0.0) + seconds
         return RunStats(

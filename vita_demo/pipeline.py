@@ -169,14 +169,14 @@ class Pipeline:
             self.model, options, self.tokenizer.stop_ids, callbacks=callbacks, signal=signal, on_stage=on_stage
         )
         recorder = generation.recorder
-        recorder.already("load", self.load_s)
+        recorder.add_stage("load", self.load_s)
         if self.compile_s:
-            recorder.already("compile", self.compile_s)
+            recorder.add_stage("compile", self.compile_s)
         if media is None:
             with recorder.stage("media"):
                 media = load_media(request, self.settings.config)
         else:
-            recorder.already("media", media.read_s, since_t0=True)
+            recorder.add_stage("media", media.read_s, since_t0=True)
         with generation.guard():
             inputs = self.prepare(request, media, recorder)
         return generation.events(inputs, self.tokenizer)

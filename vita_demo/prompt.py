@@ -1,4 +1,4 @@
-"""The chat template: questions, their media and the answers so far as text and as token ids.
+"""The chat template: questions, placeholders for their media, and earlier answers, as text and as token ids.
 
 Knows roles, markers and the three system prompts; knows no pixels, samples or tensors.
 """
@@ -21,7 +21,7 @@ MODEL_TYPE = "qwen2p5_instruct"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as the model reads it.
+    """A prompt for the model.
 
     Attributes:
         text: the whole prompt, with one ``<image>`` for each tile and ``<audio>`` for the clip.
@@ -33,20 +33,20 @@ class Prompt:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens that are text."""
+        """Number of text tokens."""
         return sum(token_id >= 0 for token_id in self.input_ids)
 
 
 @dataclass(frozen=True)
 class PromptTurn:
-    """One question of a conversation and the answer that followed.
+    """One question of a conversation and its answer.
 
     Attributes:
-        question: what the user typed; may be empty when ``audio`` asks.
-        images: how many image placeholders to write.
+        question: the typed question; may be empty if ``audio`` asks it.
+        images: number of image placeholders.
         audio: whether a clip follows the question.
         answer: the answer's text.
-        answer_ids: the answer's ids as they were generated; empty for the question that is still open.
+        answer_ids: the answer's ids as generated; empty for a question that is not answered yet.
     """
 
     question: str
@@ -69,28 +69,18 @@ def system_prompts() -> Mapping[str, str]:
 def build_prompt(
     question: str, encode: Callable[[str], list[int]], modality: str = "text", images: int = 0, audio: bool = False
 ) -> Prompt:
-    """Fill the template.
+    """Fill the template for one question, with the system prompt for ``modality`` ("text", "image" or "video").
 
-    The text between two markers is tokenized by itself, as the model was trained: a token never spans a marker.
-
-    Args:
-        question: what the user typed; may be empty when ``audio`` asks.
-        encode: text to token ids, without special tokens added.
-        modality: whose system prompt to use: "text", "image" or "video".
-        images: how many image placeholders to write.
-        audio: whether a clip follows the question.
-
-    Raises:
-        InputError: when the question holds a marker, which would stand for media that are not there.
+    See ``PromptTurn`` and ``build_prompts`` for the other arguments and the errors.
     """
     return build_prompts([PromptTurn(question, images, audio)], encode, system_prompts()[modality])[0]
 
 
 def build_prompts(turns: Sequence[PromptTurn], encode: Callable[[str], list[int]], system: str) -> tuple[Prompt, ...]:
-    """Fill the template for a conversation: one prompt for each turn, which the model reads one after the other.
+    """Fill the template for a conversation: one prompt per turn, whose concatenation the model reads.
 
-    A prompt holds the turn's question and, where there is one, its answer: not tokenized again, but with the ids that
-    the model generated, so that what follows continues exactly what the model has said.
+    The text between two markers is tokenized by itself, as in training: a token never spans a marker.  Answers are
+    not tokenized again but keep the ids that the model generated, so that the KV cache stays valid.
 
     Args:
         turns: questions and answers, the oldest first.
@@ -121,7 +111,7 @@ def _build_turn(head: str, turn: PromptTurn, encode: Callable[[str], list[int]])
         text += turn.answer + _END
         ids += turn.answer_ids
         end = encode(_END)
-        # An answer that was cut or interrupted lacks the stop token after which the template goes on.
+        # An answer that ended early lacks the stop token, which the template requires.
         ids += end if ids[-len(end) :] != end else []
     return Prompt(text, tuple(ids))
 

@@ -1,4 +1,4 @@
-"""What the user asks: a question, pictures or a video, a sound, and how to sample the video.  Validated here."""
+"""A question with its media, validated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +10,7 @@ from vita_demo.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Which frames of a video the model sees.
+    """Which frames of a video to sample.
 
     Attributes:
         fps: frames sampled per second.
@@ -41,14 +41,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request(Sampling):
-    """One question about some media, with the sampling of its video.
+    """One question with its media.
 
     Attributes:
-        question: the typed question; may be empty when a sound asks it.
-        image_paths: pictures, in the order in which the model sees them.
+        question: the typed question; may be empty if a sound asks it.
+        image_paths: pictures, in the order of the prompt.
         video_path: a video file, or a folder of pictures that are its frames in name order.
-        audio_path: a sound file, or a video file whose sound track is heard.
-        frame_cat: the user asked for the projector that joins five frames (``--frameCat``).
+        audio_path: a sound file, or a video file whose sound track is used.
+        frame_cat: whether the projector that joins five frames is wanted (``--frameCat``).
 
     Raises:
         InputError: when a value is out of range, a path does not exist, or there is nothing to ask.
@@ -61,7 +61,7 @@ class Request(Sampling):
     frame_cat: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be answered before anything is loaded."""
+        """Validate the request before anything is loaded."""
         if not self.question.strip() and self.audio_path is None:
             raise InputError("there is nothing to answer: give --question TEXT, --audio_path FILE, or both")
         if not fits_one_question(len(self.image_paths), self.video_path is not None, self.audio_path is not None):
@@ -78,7 +78,7 @@ class Request(Sampling):
             check_file(self.audio_path, "--audio_path")
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
-        """Return it ready for JSON; with ``absolute`` its paths hold in every working folder."""
+        """Return the fields as JSON values; ``absolute`` makes relative paths absolute."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, tuple):
@@ -89,7 +89,7 @@ class Request(Sampling):
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` gave; unknown names are left out.
+        """Read what ``to_json`` returned; unknown names are ignored.
 
         Raises:
             InputError: when files are gone.
@@ -103,15 +103,15 @@ class Request(Sampling):
 
 
 def fits_one_question(pictures: int, videos: int, sounds: int) -> bool:
-    """Whether one question can hold so many files: pictures or a single video, and at most one sound."""
+    """Whether one question can have these files: pictures or a single video, and at most one sound."""
     return videos + (pictures > 0) <= 1 and sounds <= 1
 
 
 def check_file(path: Path, flag: str) -> None:
-    """Refuse a path under which nothing can be read.
+    """Refuse a path that is no readable file.
 
     Raises:
-        InputError: when it is a folder, does not exist or is empty; ``flag`` is what the user gave it as.
+        InputError: when it is a folder, does not exist or is empty; the message names ``flag``.
     """
     if path.is_dir():
         raise InputError(f"{flag} {path} is a folder; give a file")

@@ -1,4 +1,4 @@
-"""Where shipped files lie, and where files may be kept between runs.
+"""Paths of shipped files and of the cache folder.
 
 `configs/` and `assets/` are beside the package in a checkout, inside it in an installed wheel.
 """
@@ -14,7 +14,7 @@ def resource(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``resource("assets", "sample.png")``.
 
     Raises:
-        FileNotFoundError: the package was built without it.
+        FileNotFoundError: when the package was built without it.
     """
     for root in (_PACKAGE, _PACKAGE.parent):
         path = root.joinpath(*parts)
@@ -24,7 +24,7 @@ def resource(*parts: str) -> Path:
 
 
 def cache_folders() -> list[Path]:
-    """Return where files may be kept between runs, the best folder first: VITA_DEMO_CACHE, or the user's cache."""
+    """Return folders for files that outlive a run, the preferred one first: VITA_DEMO_CACHE, or the user's cache."""
     from platformdirs import user_cache_path
 
     own = os.environ.get("VITA_DEMO_CACHE")

@@ -62,7 +62,7 @@ def test_what_compiling_took_stands_beside_the_loading(embedded_pipeline) -> Non
 
 def test_preparations_of_the_first_steps_are_told_in_line_and_panel() -> None:
     recorder = RunRecorder(prepared_s=lambda: {"capture": 0.25, "compile": 2.0})
-    recorder.already("compile", 19.5)
+    recorder.add_stage("compile", 19.5)
     stats = recorder.finish(4, recorder.clock())
     assert stats.stages == {"compile": 21.5, "capture": 0.25}
     answer = Answer("", (), "length", stats=stats)

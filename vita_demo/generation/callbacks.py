@@ -212,7 +212,7 @@ class Watch:
         return event
 
     def _finish(self, reason: FinishReason, time_s: float) -> Answer:
-        self._recorder.already("callbacks", self._callbacks.seconds)
+        self._recorder.add_stage("callbacks", self._callbacks.seconds)
         stats = self._recorder.finish(self._prompt.tokens - self._prompt.cached_tokens, time_s)
         ids, text = tuple(self._token_ids), "".join(self._texts)
         self.answer = Answer(text, ids, reason, self._state, self._prompt, stats)
