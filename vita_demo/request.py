@@ -95,11 +95,11 @@ class Request(Sampling):
             InputError: when files are gone.
             TypeError: when a path is no text.
         """
-        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        known["image_paths"] = tuple(Path(path) for path in known.get("image_paths", ()))
+        values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        values["image_paths"] = tuple(Path(path) for path in values.get("image_paths", ()))
         for name in ("video_path", "audio_path"):
-            known[name] = None if known.get(name) is None else Path(known[name])
-        return cls(**known)
+            values[name] = None if values.get(name) is None else Path(values[name])
+        return cls(**values)
 
 
 def fits_one_question(pictures: int, videos: int, sounds: int) -> bool:

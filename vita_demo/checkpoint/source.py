@@ -46,7 +46,7 @@ class ModelSource:
         Raises:
             TypeError: when a folder is no text.
         """
-        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         for name in ("vision_tower", "audio_encoder"):
-            known[name] = None if known.get(name) is None else Path(known[name])
-        return cls(**known)
+            values[name] = None if values.get(name) is None else Path(values[name])
+        return cls(**values)

@@ -3,7 +3,7 @@
 Imports neither transformers nor torch, which take seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ class VitaTokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
-        self.stop_ids = frozenset(self._ids(("<|im_end|>", "<|endoftext|>")))
+        self.stop_ids = frozenset(end for end in (self.eos_token_id, self.pad_token_id) if end is not None)
         self.states = {ids[0]: name for token, name in STATE_TOKENS.items() if len(ids := self.encode(token)) == 1}
 
     @classmethod
@@ -40,15 +40,14 @@ class VitaTokenizer:
         Raises:
             CheckpointError: when a file is missing or damaged.
         """
+        whole, vocab, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
+        for path in () if whole.is_file() else (vocab, merges):
+            if not path.is_file():
+                raise CheckpointError(f"{path} is missing; copy the tokenizer's files into the checkpoint")
         try:
-            if (folder / "tokenizer.json").is_file():
-                return cls(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")))
-            for name in ("vocab.json", "merges.txt"):
-                if not (folder / name).is_file():
-                    raise CheckpointError(f"{folder / name} is missing; copy the tokenizer's files into the checkpoint")
-            bpe = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-        except CheckpointError:
-            raise
+            if whole.is_file():
+                return cls(tokenizers.Tokenizer.from_file(str(whole)))
+            bpe = models.BPE.from_file(str(vocab), str(merges))
         except Exception as error:
             # The library raises plain Exception for every defect of the files.
             raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}); download it again") from error
@@ -77,10 +76,6 @@ class VitaTokenizer:
     def pad_token_id(self) -> int | None:
         """Id of ``<|endoftext|>``, under transformers' name."""
         return self.backend.token_to_id("<|endoftext|>")
-
-    def _ids(self, tokens: Sequence[str]) -> list[int]:
-        ids = [self.backend.token_to_id(token) for token in tokens]
-        return [token_id for token_id in ids if token_id is not None]
 
 
 def byte_level_bpe(bpe: models.BPE, added: Mapping[str, Mapping[str, Any]]) -> tokenizers.Tokenizer:

@@ -1,4 +1,4 @@
-"""What a person reads beside the answer: widgets on rich and prompt_toolkit that know no command."""
+"""Terminal widgets on rich and prompt_toolkit, which know no command; all but tables go to stderr."""
 
 from vita_demo.console.console import Console
 

@@ -73,27 +73,6 @@ class Event:
     answer: Answer | None = None
 
 
-class TextAssembler:
-    """Turns token ids into visible text; incomplete characters and possible stop strings are held back."""
-
-    def __init__(self, tokenizer: Tokenizer, stop_strings: Sequence[str]) -> None:
-        self._detokenizer = Detokenizer(tokenizer.decode)
-        self._stop_strings = StopStrings(stop_strings)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a stop string occurred."""
-        return self._stop_strings.found
-
-    def push(self, token_id: int) -> str:
-        """Add one token; return the text it completes."""
-        return self._stop_strings.push(self._detokenizer.push(token_id))
-
-    def flush(self) -> str:
-        """Return the text held back."""
-        return self._stop_strings.push(self._detokenizer.flush()) + self._stop_strings.flush()
-
-
 def stream_events(
     tokens: Iterable[Sampled],
     tokenizer: Tokenizer,
@@ -108,7 +87,11 @@ def stream_events(
     """
     signal = signal or StopSignal()
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
-    assembler = TextAssembler(tokenizer, options.stop_strings)
+    detokenizer, stop_strings = Detokenizer(tokenizer.decode), StopStrings(options.stop_strings)
+
+    def flush() -> str:
+        return stop_strings.push(detokenizer.flush()) + stop_strings.flush()
+
     stop_ids = options.all_stop_ids(tokenizer.stop_ids)
     reason: FinishReason | None = None
     count, arrived = 0, 0.0
@@ -117,20 +100,20 @@ def stream_events(
         arrived = arrived if together else now
         count = step + 1
         state = tokenizer.states.get(token_id) if step == 0 else None
-        text = "" if state or token_id in stop_ids else assembler.push(token_id)
-        if token_id in stop_ids or assembler.stopped:
+        text = "" if state or token_id in stop_ids else stop_strings.push(detokenizer.push(token_id))
+        if token_id in stop_ids or stop_strings.found:
             reason = "stop"
         elif count >= options.max_new_tokens:
             reason = "length"
         if reason is not None:
-            text += assembler.flush()
+            text += flush()
         yield Event(text, arrived, step, token_id, state, logprob, alternatives)
         if reason is None and now >= deadline:
             reason = "timeout"
         reason = reason or signal.reason
         if reason is not None:
             break
-    yield Event(assembler.flush(), clock(), count, finish_reason=reason or signal.reason or "length")
+    yield Event(flush(), clock(), count, finish_reason=reason or signal.reason or "length")
 
 
 def answer_of(events: Iterable[Event]) -> Answer:

@@ -1,1 +1,1 @@
-"""From files to arrays: what the two encoders see.  Knows numpy and the media libraries, and no torch."""
+"""From media files to arrays for the two encoders, with numpy and the media libraries; no torch."""
