@@ -22,7 +22,6 @@ BUILTIN: Mapping[str, type[GenerationCallback]] = {
     "trace": builtin.TraceCallback,
     "file": builtin.FileCallback,
 }
-DEFAULT = ("progress", "performance")
 # Parameters that the program fills in, not the user.
 _INTERNAL = ("tokenizer", "display")
 

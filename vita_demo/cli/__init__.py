@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from vita_demo import __version__
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.chat import chat
-from vita_demo.cli.command import SETTINGS
+from vita_demo.cli.command import SETTINGS, fail
 from vita_demo.cli.compare import compare
 from vita_demo.cli.doctor import doctor
 from vita_demo.cli.inspect import inspect
@@ -64,9 +64,6 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except VitaDemoError as error:
-        # Raised while the flags are read, by a preset say; the commands' own errors end there.
-        from vita_demo.console import Console
-
-        Console().error(str(error))
-        sys.exit(error.exit_code)
+        # Raised while the flags are read, by a preset say; a command's own errors end there.
+        fail(error)
     sys.exit(0)

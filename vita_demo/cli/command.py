@@ -4,11 +4,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from vita_demo.errors import VitaDemoError
+
+if TYPE_CHECKING:
+    from vita_demo.console import Console
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
@@ -59,17 +62,13 @@ def command(
     def decorate(function: Callable[..., None]) -> click.Command:
         @wraps(function)
         def run(**flags: Any) -> None:
-            from vita_demo.console import Console
-
-            console = Console(flags.get("quiet", False), flags.get("verbose", False))
-            console.handle_logs()
+            console = open_console(flags.get("quiet", False), flags.get("verbose", False))
             try:
                 function(console, **flags)
             except VitaDemoError as error:
                 if flags["debug"]:
                     traceback.print_exc()
-                console.error(str(error))
-                sys.exit(error.exit_code)
+                fail(error)
 
         decorated: Callable[..., Any] = run
         for option in reversed((*options, _debug)):
@@ -81,6 +80,21 @@ def command(
         return made
 
     return decorate
+
+
+def open_console(quiet: bool = False, verbose: bool = False) -> "Console":
+    """Make the console of one command, which also shows what the package logs."""
+    from vita_demo.console import Console
+
+    console = Console(quiet, verbose)
+    console.handle_logs()
+    return console
+
+
+def fail(error: VitaDemoError) -> NoReturn:
+    """Say an error in one line and exit with its code."""
+    open_console().error(str(error))
+    sys.exit(error.exit_code)
 
 
 _debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")

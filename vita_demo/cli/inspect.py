@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import FILE, sampling_options
-from vita_demo.errors import InputError
 from vita_demo.request import Sampling
 
 if TYPE_CHECKING:
@@ -35,22 +35,14 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     That is the tiles of a picture, the sampled frames of a video and the filter bank of a sound, and how many positions
     of the context each takes.  Only the model's settings are read, not its weights; nothing is downloaded.
     """
-    from vita_demo.checkpoint.config import VitaConfig
     from vita_demo.commands.inspect.inspection import inspect_media
-    from vita_demo.commands.inspect.view import show_inspection
+    from vita_demo.commands.inspect.view import save_sheet, show_inspection
 
     sampling = Sampling(fps=flags["fps"], max_frames=flags["max_frames"], start_s=flags["start"], end_s=flags["end"])
     config = VitaConfig.from_pretrained(locate_settings(flags["model_path"]))
     inspection = inspect_media(media, config, sampling)
     if flags["output"] is not None:
-        from vita_demo.commands.inspect.drawing import draw_sheet
-
-        try:
-            draw_sheet(inspection).save(flags["output"], format="PNG")
-        except OSError as error:
-            raise InputError(
-                f"--output {flags['output']} cannot be written ({error.strerror}); give another path"
-            ) from None
+        save_sheet(inspection, flags["output"])
         console.note(f"wrote {flags['output']}")
     if flags["as_json"]:
         click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))

@@ -21,6 +21,8 @@ from vita_demo.errors import InputError
 if TYPE_CHECKING:
     from vita_demo.console import Console
 
+_DEFAULT_CALLBACKS = ("progress", "performance")
+
 
 @command(
     media_options,
@@ -54,10 +56,9 @@ def run(console: "Console", **flags: Any) -> None:
     request = make_request(flags)
     form = _form(flags)
 
-    from vita_demo.callbacks.registry import DEFAULT
     from vita_demo.commands.run.demo import Demo, Output
 
-    callbacks = flags["callback"] or (DEFAULT if flags["enable_callbacks"] else ())
+    callbacks = flags["callback"] or (_DEFAULT_CALLBACKS if flags["enable_callbacks"] else ())
     output = Output(form, flags["show_state"], callbacks, flags["save_run"])
     source = make_source(flags, console)
     settings = source.read()

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import PromptSummary
@@ -19,7 +20,7 @@ from vita_demo.commands.chat.view import turn_line, turns_table
 from vita_demo.commands.run.demo import interruptible
 from vita_demo.console import Console
 from vita_demo.console.line_reader import LineReader, make_reader
-from vita_demo.errors import InputError, VitaDemoError
+from vita_demo.errors import ConfigError, InputError, VitaDemoError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
@@ -240,6 +241,20 @@ class _Start(GenerationCallback):
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Announce the prompt."""
         self._announce(kwargs["prompt"])
+
+
+def begin_chat(system: str | None, load: Path | None) -> SavedChat:
+    """Return what the chat goes on from: a saved conversation, or none under a system prompt.
+
+    Raises:
+        ConfigError: when both are given.
+        InputError: when the file holds no conversation.
+    """
+    if load is None:
+        return SavedChat(system)
+    if system is not None:
+        raise ConfigError(f"--load {load} brings its own system prompt; leave --system out")
+    return read_chat(load)
 
 
 def run_chat(

@@ -1,5 +1,7 @@
 """Prints inspected media as a table, with a coarse preview where the terminal has colours."""
 
+from pathlib import Path
+
 from PIL import Image
 from rich.color import Color
 from rich.console import Console as RichConsole
@@ -7,13 +9,26 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from vita_demo.commands.inspect.drawing import describe_item, draw_preview
+from vita_demo.commands.inspect.drawing import describe_item, draw_preview, draw_sheet
 from vita_demo.commands.inspect.inspection import Inspection
 from vita_demo.console.rich_consoles import stdout_console
+from vita_demo.errors import InputError
 
 _PREVIEW_COLUMNS = 100
 _PREVIEW_LINES = 16
 _HALF_BLOCKS = {(True, True): "▀", (True, False): "▀", (False, True): "▄", (False, False): " "}
+
+
+def save_sheet(inspection: Inspection, path: Path) -> None:
+    """Draw what the model gets into a PNG file.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
+    try:
+        draw_sheet(inspection).save(path, format="PNG")
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written ({error.strerror}); give another path") from None
 
 
 def show_inspection(inspection: Inspection, preview: bool, console: RichConsole | None = None) -> None:
