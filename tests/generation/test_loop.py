@@ -54,12 +54,12 @@ def test_log_probabilities_are_those_of_the_softmax() -> None:
     logits = torch.randn(1, 30, generator=torch.Generator().manual_seed(0))
     expected = logits[0].log_softmax(dim=0)
     answer = torch.zeros(1, 2, dtype=torch.long)
-    sampled = sample(lambda *_: torch.tensor([4]), logits, answer, 1, top_logprobs=3)
+    _, sampled = sample(lambda *_: torch.tensor([4]), logits, answer, 1, top_logprobs=3)
     assert answer.tolist() == [[0, 4]]
     assert sampled.token_id == 4
     assert sampled.logprob == pytest.approx(float(expected[4]), abs=1e-5)
     best = expected.argsort(descending=True)[:3].tolist()
     assert [token_id for token_id, _ in sampled.alternatives] == best
     assert [logprob for _, logprob in sampled.alternatives] == pytest.approx(expected[best].tolist(), abs=1e-5)
-    assert sample(GREEDY, logits, answer, 1, top_logprobs=0).alternatives == ()
-    assert sample(GREEDY, logits, answer, 1, top_logprobs=None).logprob is None
+    assert sample(GREEDY, logits, answer, 1, top_logprobs=0)[1].alternatives == ()
+    assert sample(GREEDY, logits, answer, 1, top_logprobs=None)[1].logprob is None

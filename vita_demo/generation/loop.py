@@ -28,9 +28,10 @@ def generate_tokens(
         yield from generate_ahead(decoder, inputs_embeds, sampler, count, Readback(AHEAD, PinnedSlot))
         return
     answer = torch.empty(1, count, dtype=torch.long, device=inputs_embeds.device)
+    token: Tensor | None = None
     for step in range(count):
         # Entered for each token: a generator that yields inside would leave its reader in inference mode.
         with torch.inference_mode():
-            logits = decoder.step(answer[:, step - 1]) if step else decoder.prefill(inputs_embeds)  # [1, vocab_size]
-            sampled = sample(sampler, logits, answer, step, options.top_logprobs)
+            logits = decoder.prefill(inputs_embeds) if token is None else decoder.step(token)  # [1, vocab_size]
+            token, sampled = sample(sampler, logits, answer, step, options.top_logprobs)
         yield sampled

@@ -23,20 +23,24 @@ Processor = Callable[..., Tensor]
 """Maps the answer's token ids so far [1, n] and float32 logits [1, vocab_size] to new logits."""
 
 
-def sample(sampler: Sampler, logits: Tensor, answer: Tensor, step: int, top_logprobs: int | None) -> Sampled:
+def sample(
+    sampler: Sampler, logits: Tensor, answer: Tensor, step: int, top_logprobs: int | None
+) -> tuple[Tensor, Sampled]:
     """Sample token number ``step`` from logits [1, vocab_size], and write it into the answer's ids [1, n].
 
-    With ``top_logprobs`` the token carries its log-probability and that many of the likeliest tokens.
+    Returns:
+        The token's id [1] on the device, and the token; with ``top_logprobs`` it carries its log-probability and that
+        many of the likeliest tokens.
     """
     token = sampler(logits, answer[:, :step])  # [1]
     answer[:, step] = token
     token_id = int(token)
     if top_logprobs is None:
-        return Sampled(token_id)
+        return token, Sampled(token_id)
     logprobs = logits[0].log_softmax(dim=-1, dtype=torch.float32)  # [vocab_size]
     best = logprobs.topk(min(top_logprobs, len(logprobs)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return Sampled(token_id, logprobs[token_id].item(), tuple(pairs))
+    return token, Sampled(token_id, logprobs[token_id].item(), tuple(pairs))
 
 
 def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: torch.device) -> Sampler:

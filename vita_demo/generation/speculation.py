@@ -104,7 +104,7 @@ def _accepted(
 ) -> Iterator[Sampled]:
     """Sample tokens number ``step`` and following from logits [1 + n, vocab_size], while they equal the draft."""
     for row, drafted in enumerate([*draft, None]):
-        token = sample(sampler, logits[row : row + 1], answer, step + row, top_logprobs)
+        _, token = sample(sampler, logits[row : row + 1], answer, step + row, top_logprobs)
         yield token._replace(together=row > 0)
         if token.token_id != drafted:
             return
