@@ -28,8 +28,8 @@ def triton_products(device: torch.device) -> ModuleType | None:
     try:
         from vita_demo.model.quantize import triton_kernels
 
-        packed, scales = torch.ones(16, 64, dtype=torch.int8, device=device), torch.ones(16, device=device)
-        triton_kernels.multiply_int8(torch.ones(1, 64, device=device), packed, scales)
+        x, scales = (torch.ones(*shape, dtype=torch.bfloat16, device=device) for shape in ((1, 64), (16,)))
+        triton_kernels.multiply_int8(x, torch.ones(16, 64, dtype=torch.int8, device=device), scales)
     except Exception as error:  # noqa: BLE001 - whatever Triton lacks, torch has a product too
         reason = str(error).split("\n", 1)[0]
         logger.warning("Triton cannot be used (%s): each product on the GPU dequantizes its weights, slowly", reason)
