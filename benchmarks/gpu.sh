@@ -74,7 +74,7 @@ main() {
     measure callbacks 60 decode --positions 1024 --slow_tokens 32 --callbacks none,three,slow \
         --ways "native graph,native eager,transformers"
     measure decode-4k 90 decode --positions 4096 --slow_tokens 32 --callbacks three \
-        --ways "native graph,native compiled,steps alone,transformers"
+        --ways "native graph,native operations,steps alone,transformers"
     measure stages 70 stages
     measure scaling 60 scaling --kinds prompt
     measure load 110 load --runs 1 --warm_ups 0

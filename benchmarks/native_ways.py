@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
+from vita_demo.model.decode.cuda_graph import Capture, capture_on
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
@@ -31,25 +33,17 @@ MakeDecoder = Callable[[int], Decoder]
 
 def eager(subject: Subject) -> Way:
     """One operation after the other."""
-    return _way(subject.model, kind="slow", captured=False)
+    return _way(subject.model, kind="slow")
 
 
 def graph(subject: Subject) -> Way:
     """Steps that were captured as CUDA graphs."""
-    _require_cuda(subject)
-    return _way(subject.model)
+    return _way(subject.model, capture=_require_capture(subject))
 
 
 def operations(subject: Subject) -> Way:
     """Captured steps of torch's operations alone, without this package's kernels."""
-    _require_cuda(subject)
-    return _way(subject.model, kernels=False)
-
-
-def compiled(subject: Subject) -> Way:
-    """Steps that torch's compiler fused, and that were captured then."""
-    _require_cuda(subject)
-    return _way(subject.model, compiled=True)
+    return _way(subject.model, capture=_require_capture(subject), kernels=False)
 
 
 def quantized(subject: Subject, quantize: str) -> Way:
@@ -60,12 +54,12 @@ def quantized(subject: Subject, quantize: str) -> Way:
         quantize_in_place(model, quantize)
     except VitaDemoError as error:
         raise LeftOutError(str(error)) from error
-    return _way(model, exact=False)
+    return _way(model, exact=False, capture=capture_on(model.norm.weight.device))
 
 
 def steps(subject: Subject) -> Way:
     """Forward steps alone: no token is chosen, read back or shown."""
-    make = _keep(subject.model)
+    make = _keep(subject.model, capture=capture_on(subject.model.norm.weight.device))
     return Way(lambda prompt, tokens, _: _steps(make, prompt, tokens), subject.model.bytes_per_token, "bare", False)
 
 
@@ -77,13 +71,15 @@ def matrices(subject: Subject) -> Way:
     return Way(lambda prompt, tokens, _: _matrices(linears, prompt, tokens), lambda _: weights_bytes, "bare", False)
 
 
-def _require_cuda(subject: Subject) -> None:
-    if subject.model.norm.weight.device.type != "cuda":
+def _require_capture(subject: Subject) -> Capture:
+    capture = capture_on(subject.model.norm.weight.device)
+    if capture is None:
         raise LeftOutError("it is for CUDA devices only")
+    return capture
 
 
-def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
-    """Return what makes a decoder once for each capacity: what it compiles or captures goes with its cache."""
+def _keep(model: LanguageModel, **options: Any) -> MakeDecoder:
+    """Return what makes a decoder once for each capacity: what it captures goes with its cache."""
 
     @cache
     def make(capacity: int) -> Decoder:
@@ -93,7 +89,7 @@ def _keep(model: LanguageModel, **options: bool) -> MakeDecoder:
     return make
 
 
-def _way(model: LanguageModel, kind: str = "fast", exact: bool = True, **options: bool) -> Way:
+def _way(model: LanguageModel, kind: str = "fast", exact: bool = True, **options: Any) -> Way:
     return Way(partial(_answer, _keep(model, **options)), model.bytes_per_token, kind, exact)
 
 
@@ -142,7 +138,6 @@ WAYS: Mapping[str, Maker] = {
     "native eager": eager,
     "native graph": graph,
     "native operations": operations,
-    "native compiled": compiled,
     "native int8": partial(quantized, quantize="int8"),
     "native int4": partial(quantized, quantize="int4"),
     "steps alone": steps,
@@ -150,4 +145,4 @@ WAYS: Mapping[str, Maker] = {
 }
 
 FAST = ("native graph", "native eager")
-"""The fastest first, of those that need no compiler and keep the weights as they are."""
+"""The fastest first, of those that keep the weights as they are."""

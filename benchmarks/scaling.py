@@ -4,9 +4,9 @@
     python -m benchmarks.scaling --layers 2 --width 64
 
 Each length is measured twice: as a prompt before a short answer, and as a place in one long answer.  This package's
-loop, in the fastest way that needs no compiler, and transformers' ``generate`` run interleaved on the same random
-weights; their token ids are compared.  The table goes to stderr: median time per token, and how much the native loop's
-memory had grown, at most, when prompts of that length had been answered first.  The last line on stdout is JSON.
+loop, in its fastest way, and transformers' ``generate`` run interleaved on the same random weights; their token ids
+are compared.  The table goes to stderr: median time per token, and how much the native loop's memory had grown, at
+most, when prompts of that length had been answered first.  The last line on stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vita_demo.checkpoint.config import TextConfig, VitaConfig
+from vita_demo.engine.device import configure
 from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.model.language_model import LanguageModel, RMSNorm
 from vita_demo.resources import resource
@@ -81,6 +82,7 @@ class Shape:
 
         The deviation of a matrix is 1 / √columns, so that no layer drowns another, whatever the width.
         """
+        configure(self.device)
         model = model.to_empty(device=self.device)
         if self.config.tie_word_embeddings:
             language_model.lm_head.weight = language_model.embed_tokens.weight

@@ -86,7 +86,7 @@ def use_profile() -> Iterator[Callable[..., None]]:
     """Decide by name which arithmetic the CPU uses, instead of by a stopwatch; see ``CpuProfile``."""
     from vita_demo.model.ops.cpu_profile import CpuProfile, use_cpu_profile
 
-    yield lambda **choices: use_cpu_profile(CpuProfile(**choices))
+    yield lambda machine="", **choices: use_cpu_profile(CpuProfile(machine, choices))
     use_cpu_profile(None)
 
 

@@ -37,9 +37,7 @@ class RunStats:
     """Times of one run, in seconds, and the rates that follow from them.
 
     Attributes:
-        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks; if the decode step was
-            compiled or captured, also in compile, which lies before the request or within decode, and in capture,
-            which lies within decode.
+        stages: seconds spent in load, media, vision, audio, prefill, decode and callbacks.
         prompt_positions: language-model positions of the prompt: text, image and audio.
         tokens: tokens of the answer, including the stop token.
         ttft_s: t₀ to the first token on the host.
@@ -68,7 +66,7 @@ class RunStats:
     def stages_without_overlap(self) -> dict[str, float]:
         """Seconds in each of ``REQUEST_STAGES``, as a sum: callbacks run between tokens, so decode excludes them.
 
-        Loading precedes the request, and compiling and capturing lie within other stages, so they are left out.
+        Loading precedes the request, so it is left out.
         """
         stages = {name: self.stages.get(name, 0.0) for name in REQUEST_STAGES}
         return {**stages, "decode": max(0.0, stages["decode"] - stages["callbacks"])}
@@ -120,11 +118,6 @@ class RunStats:
         cuts = quantiles(gaps, n=100, method="inclusive") if len(gaps) > 1 else [gaps[0]] * 99
         return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(gaps)}
 
-    @property
-    def preparations(self) -> str:
-        """Format the times of compiling and capturing the decode step; empty without either."""
-        return " · ".join(f"{name} {self.stages[name]:.2f} s" for name in ("compile", "capture") if name in self.stages)
-
     def describe(self) -> str:
         """Format the main figures in one line."""
         parts = [
@@ -133,7 +126,6 @@ class RunStats:
             self.decode_tps and f"decode {self.tokens:,} tokens at {self.decode_tps:,.1f}/s",
             self.drafts and f"drafts {self.drafts}",
             self.itl_s and f"between tokens {self.itl_s['p50'] * 1e3:.2f} ms (p99 {self.itl_s['p99'] * 1e3:.2f} ms)",
-            self.preparations,
             f"total {self.total_s:.2f} s",
         ]
         return " · ".join(part for part in parts if part)
@@ -154,7 +146,6 @@ class RunRecorder:
         synchronize: waits for the device, so that a stage ends when its work does.
         peak_memory_bytes: returns the peak memory; called once at the end.
         on_stage: called with the name of each stage when it begins.
-        prepared_s: returns the seconds of preparations within other stages, by name; called once at the end.
         tokens_timed: False if all tokens arrive at once, so that rates cannot be derived from their times.
         drafts: counts of drafted tokens; None without speculation.
 
@@ -162,13 +153,12 @@ class RunRecorder:
         stages: seconds by stage.
     """
 
-    def __init__(  # noqa: PLR0913 - each has a default that measures nothing
+    def __init__(
         self,
         clock: Callable[[], float] = time.perf_counter,
         synchronize: Callable[[], None] = lambda: None,
         peak_memory_bytes: Callable[[], int | None] = lambda: None,
         on_stage: Callable[[str], None] = lambda _: None,
-        prepared_s: Callable[[], Mapping[str, float]] = dict,
         tokens_timed: bool = True,
         drafts: Drafts | None = None,
     ) -> None:
@@ -179,7 +169,6 @@ class RunRecorder:
         self._synchronize = synchronize
         self._peak_memory_bytes = peak_memory_bytes
         self._on_stage = on_stage
-        self._prepared_s = prepared_s
         self._t0 = clock()
         self._model_start: float | None = None
         self._prefill_start: float | None = None
@@ -224,8 +213,6 @@ class RunRecorder:
         if first is not None and self._prefill_start is not None:
             prefill = first - self._prefill_start
             self.stages |= {"prefill": prefill, "decode": sum(gaps)} if self._tokens_timed else {"decode": prefill}
-        for name, seconds in self._prepared_s().items():
-            self.stages[name] = self.stages.get(name, 0.0) + seconds
         return RunStats(
             stages=self.stages,
             prompt_positions=prompt_positions,

@@ -1,6 +1,5 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,14 +24,11 @@ from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
-from vita_demo.model.decode.compile_ahead import kernels_compiled_beside
 from vita_demo.model.loading.checkpoint import Checkpoint, Progress
 from vita_demo.model.quantize.replace import check_format
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import build_prompt
 from vita_demo.request import Request
-
-logger = logging.getLogger("vita_demo.pipeline")
 
 
 class Pipeline:
@@ -43,7 +39,6 @@ class Pipeline:
         settings: the checkpoint's small files.
         source: what was loaded, with the device, the dtype and the threads that were chosen for it.
         load_s: seconds that loading took.
-        compile_s: seconds that compiling took beforehand; 0 where it was not asked for.
     """
 
     def __init__(
@@ -53,13 +48,11 @@ class Pipeline:
         source: ModelSource | None = None,
         *,
         load_s: float = 0.0,
-        compile_s: float = 0.0,
     ) -> None:
         self.model = model
         self.settings = settings
         self.source = source or ModelSource(str(settings.folder))
         self.load_s = load_s
-        self.compile_s = compile_s
 
     @property
     def tokenizer(self) -> VitaTokenizer:
@@ -75,14 +68,13 @@ class Pipeline:
         dtype: str = "auto",
         quantize: str | None = None,
         threads: int | None = None,
-        compiled: bool = False,
     ) -> Self:
         """Load a checkpoint: a folder, a hub id, or "embedded"; see ``ModelSource`` for the other arguments.
 
         Raises:
             VitaDemoError: when the checkpoint, the device, the dtype, the format or the threads cannot be used.
         """
-        source = ModelSource(model, device=device, dtype=dtype, quantize=quantize, threads=threads, compiled=compiled)
+        source = ModelSource(model, device=device, dtype=dtype, quantize=quantize, threads=threads)
         return cls.of(source)
 
     @classmethod
@@ -104,27 +96,20 @@ class Pipeline:
         device = resolve_device(source.device)
         checkpoint = Checkpoint.open(settings.folder, settings.config, len(settings.tokenizer))
         dtype = resolve_dtype(source.dtype, settings.config.torch_dtype, device, checkpoint.parameters)
-        compiled = source.compiled and device.type == "cuda"
-        if source.compiled and not compiled:
-            logger.warning("--compile is left out on the CPU, where the step as it is is faster than a compiled one")
         with memory_guard(
             f"loading in {dtype} on {device} needs more than there is: choose --dtype bfloat16, --quantize int8 "
             "or another --device"
         ):
             with torch.device("meta"):
-                model = VitaForGeneration(checkpoint.config, compiled)
-            with kernels_compiled_beside(checkpoint.config.text, device, dtype, source.quantize):
-                checkpoint.fill(model, device, dtype, progress, source.quantize)
+                model = VitaForGeneration(checkpoint.config)
+            checkpoint.fill(model, device, dtype, progress, source.quantize)
+            model.prepare()
         synchronizer(device)()
-        loaded = time.perf_counter()
-        if compiled:
-            model.prepare_steps()
-            synchronizer(device)()
-        compile_s = time.perf_counter() - loaded if compiled else 0.0
+        load_s = time.perf_counter() - start
         dtype_name, threads = str(dtype).removeprefix("torch."), torch.get_num_threads()
         used = replace(source, device=str(device), dtype=dtype_name, threads=threads)
         settings = replace(settings, config=model.config)
-        return cls(model, settings, used, load_s=loaded - start, compile_s=compile_s)
+        return cls(model, settings, used, load_s=load_s)
 
     def generate(
         self,
@@ -170,8 +155,6 @@ class Pipeline:
         )
         recorder = generation.recorder
         recorder.add_stage("load", self.load_s)
-        if self.compile_s:
-            recorder.add_stage("compile", self.compile_s)
         if media is None:
             with recorder.stage("media"):
                 media = load_media(request, self.settings.config)

@@ -95,6 +95,13 @@ def sampled(alone: Alone, embeds: torch.Tensor, options: GenerationOptions, draf
         return [token.token_id for token in tokens]
 
 
+def test_on_a_gpu_it_is_refused_in_one_line(model: LanguageModel) -> None:
+    on_gpu = Alone(model)
+    on_gpu.device = torch.device("cuda", 0)
+    with pytest.raises(ConfigError, match=r"^--speculate 4 makes a GPU slower.*; leave it out$"):
+        Generation(on_gpu, GenerationOptions(speculate=4), ())
+
+
 @pytest.mark.parametrize("speculate", range(1, 9))
 def test_random_weights_give_the_tokens_of_the_plain_loop(model: LanguageModel, speculate: int) -> None:
     accepted = 0

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from vita_demo.checkpoint.config import TextConfig
 from vita_demo.model.decode.cpu_step import CpuStep
-from vita_demo.model.decode.gpu_step import GpuStep
 from vita_demo.model.language_model import KVCache, LanguageModel
 from vita_demo.model.quantize.linear import QuantizedLinear
 from vita_demo.model.quantize.replace import FORMATS
@@ -108,11 +106,6 @@ def filled_cache(model: LanguageModel, positions: int, room: int = 40) -> KVCach
     prompt = torch.randn(1, positions, model.config.hidden_size, generator=torch.Generator().manual_seed(1))
     model(prompt.to(cache.keys.dtype), cache)
     return cache
-
-
-def only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let steps be taken in one way, whichever is the fastest; it must be there."""
-    monkeypatch.setattr(GpuStep, "_fastest", lambda _, calls: next(step for step in calls if step.name == name))
 
 
 @torch.inference_mode()

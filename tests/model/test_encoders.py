@@ -9,7 +9,7 @@ import torch
 from tests.model.fakes import randomize
 from vita_demo.checkpoint.config import AudioConfig, VisionConfig, VitaConfig
 from vita_demo.errors import ConfigError
-from vita_demo.model.audio_encoder import Adapter, AudioEncoder, RelativeAttention, sinusoids
+from vita_demo.model.audio_encoder import Adapter, AudioEncoder, RelativeAttention, convolve_by_product, sinusoids
 from vita_demo.model.vision_encoder import VisionEncoder, join_patches
 from vita_demo.resources import resource
 
@@ -33,6 +33,27 @@ def test_joining_patches_keeps_neighbours_together() -> None:
         for column in range(2):
             block = [at[2 * row + dy, 2 * column + dx] for dy in (0, 1) for dx in (0, 1)]
             assert torch.equal(joined[0, row * 2 + column], torch.cat(block))
+
+
+@torch.inference_mode()
+def test_the_patch_embedding_is_its_convolution(vision: VisionConfig) -> None:
+    embeddings = randomize(VisionEncoder(vision)).embeddings
+    pixels = torch.randn(2, 3, vision.image_size, vision.image_size)
+    convolved = embeddings.patch_embedding(pixels).flatten(2).mT  # [N, P, D]
+    found = embeddings(pixels)[:, 1:] - embeddings.position_embedding[:, 1:]
+    assert torch.allclose(found, convolved, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("conv", "shape"),
+    [(torch.nn.Conv2d(3, 5, 3, 2), (2, 3, 21, 16)), (torch.nn.Conv1d(4, 6, 5, 2, bias=False), (2, 4, 18))],
+)
+@torch.inference_mode()
+def test_a_convolution_as_a_product_is_the_convolution(conv: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    found, expected = convolve_by_product(conv, x), conv(x)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 @torch.inference_mode()

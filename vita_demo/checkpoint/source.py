@@ -19,7 +19,6 @@ class ModelSource:
         dtype: "auto", "float32", "float16" or "bfloat16".
         quantize: "int8" or "int4" quantizes the language model's matrices; None leaves them in ``dtype``.
         threads: CPU threads of the whole process; None is torch's default, at most one per core.
-        compiled: on a GPU, fuse the decode step with torch's compiler while loading.
     """
 
     model_path: str = EMBEDDED
@@ -29,7 +28,6 @@ class ModelSource:
     dtype: str = "auto"
     quantize: str | None = None
     threads: int | None = None
-    compiled: bool = False
 
     def read(self) -> Settings:
         """Find the checkpoint and read its small files; see ``Settings.read``."""

@@ -56,7 +56,6 @@ model_options = option_group(
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16."),
     click.option("--quantize", metavar="FORMAT", help="int8 or int4: hold the language model in so few bits."),
     click.option("--threads", type=int, help="Threads that compute on the CPU; by default one a physical core."),
-    click.option("--compile", "compiled", is_flag=True, help="Compile the decode step on a GPU; pays for long use."),
 )
 
 generation_options = option_group(

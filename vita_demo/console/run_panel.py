@@ -57,8 +57,6 @@ def render(answer: Answer, width: int) -> Panel:
         if stats.drafts is not None:
             rows.add_row("drafts", str(stats.drafts))
         rows.add_row("token gaps", _gaps(stats, inner - 14))
-    if stats.preparations:
-        rows.add_row("prepared", stats.preparations)
     rows.add_row("tokens", _tokens_by_kind(answer))
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")

@@ -1,5 +1,6 @@
 """Device and dtype of a model, and the memory of the device and of the machine."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ import torch
 from vita_demo.errors import GenerationError, InputError
 from vita_demo.model.decode.gemv import bfloat16_is_faster
 
+logger = logging.getLogger("vita_demo.engine.device")
+
 # In float32.  A smaller model is fast in any dtype, and answers alike on every machine in float32.
 _LARGE_BYTES = 1 << 30
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -19,11 +22,13 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 def resolve_device(name: str) -> torch.device:
     """Turn "auto", "cpu", "cuda" or "cuda:1" into a device of this machine; "auto" is a GPU if there is one.
 
+    A GPU has its index then, as "cuda" alone is another one in a thread with another current device.
+
     Raises:
         InputError: when the device is unknown or absent.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -34,6 +39,8 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(
             f"--device {name} is not there ({torch.cuda.device_count()} CUDA devices found); give cpu or auto"
         )
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -45,25 +52,41 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
     * if float32 would take more than half of the machine's memory, or
     * if the checkpoint is in bfloat16, has more than 1 GiB in float32, and this processor decodes bfloat16 faster.
 
+    A large model in float16 on a GPU is warned of.
+
     Raises:
         InputError: when the name is unknown.
     """
-    if name != "auto":
-        if name not in _DTYPES:
-            raise InputError(f"--dtype {name} is unknown; give auto, {', '.join(_DTYPES)}")
-        return _DTYPES[name]
-    if device.type == "cuda":
-        return _DTYPES.get(declared, torch.bfloat16)
+    if name != "auto" and name not in _DTYPES:
+        raise InputError(f"--dtype {name} is unknown; give auto, {', '.join(_DTYPES)}")
+    if name != "auto" or device.type == "cuda":
+        dtype = _DTYPES.get(declared if name == "auto" else name, torch.bfloat16)
+        if dtype == torch.float16 and device.type == "cuda" and 4 * parameters > _LARGE_BYTES:
+            logger.warning("large Qwen2 models overflow in float16 and then answer nonsense; give --dtype bfloat16")
+        return dtype
     if 4 * parameters > physical_memory_bytes() / 2:
         return torch.bfloat16
     large = declared == "bfloat16" and 4 * parameters > _LARGE_BYTES
     return torch.bfloat16 if large and bfloat16_is_faster() else torch.float32
 
 
-def synchronizer(device: torch.device) -> Callable[[], None]:
-    """Return a function that waits for all work on the device."""
+def configure(device: torch.device) -> None:
+    """Set torch's switches for the device, in the whole process.
+
+    Without cuDNN attention is FlashAttention: cuDNN's makes a plan for each new length in each thread, which takes
+    longer than reading many a prompt.
+    """
     if device.type == "cuda":
-        return lambda: torch.cuda.synchronize(device)
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def synchronizer(device: torch.device) -> Callable[[], None]:
+    """Return a function that waits until the device has done the work of the calling thread's current stream.
+
+    Waiting for the whole device would break the capture of a CUDA graph in another thread.
+    """
+    if device.type == "cuda":
+        return lambda: torch.cuda.current_stream(device).synchronize()
     return lambda: None
 
 
@@ -119,16 +142,20 @@ def copy_bandwidth_bytes_per_s(device: torch.device, size_bytes: int = 256 << 20
     """Measure the bandwidth of a copy, bytes read plus bytes written; the best of five after a warm-up."""
     import time
 
+    # A GPU copies so fast that launching and awaiting one copy would take a tenth of its time.
+    copies = 8 if device.type == "cuda" else 1
+
     source = torch.ones(size_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     wait, times = synchronizer(device), []
     for _ in range(6):
         wait()
         start = time.perf_counter()
-        target.copy_(source)
+        for _ in range(copies):
+            target.copy_(source)
         wait()
         times.append(time.perf_counter() - start)
-    return 2 * size_bytes / min(times[1:])
+    return 2 * size_bytes * copies / min(times[1:])
 
 
 def physical_memory_bytes() -> int:

@@ -75,12 +75,10 @@ class Generation:
         # Parts of transformers take seconds to import, which are not part of the generation.
         _import_engine(model, options)
         reset_peak_memory(model.device)
-        self._decoder: Decoder | None = None
         self.recorder = RunRecorder(
             synchronize=synchronizer(model.device),
             peak_memory_bytes=lambda: peak_memory_bytes(model.device),
             on_stage=on_stage,
-            prepared_s=lambda: {} if self._decoder is None else self._decoder.prepared_s,
             tokens_timed=options.num_beams == 1,
             drafts=Drafts() if options.speculate else None,
         )
@@ -108,8 +106,8 @@ class Generation:
                 tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids)
             else:
                 capacity = inputs.summary.tokens + options.max_new_tokens
-                self._decoder = decoder or stack.enter_context(self._model.lend_decoder(capacity))
-                tokens = self._decode(self._decoder, inputs, options)
+                decoder = decoder or stack.enter_context(self._model.lend_decoder(capacity))
+                tokens = self._decode(decoder, inputs, options)
             yield stack.enter_context(closing(tokens))
 
     def _decode(self, decoder: Decoder, inputs: Inputs, options: GenerationOptions) -> Generator[Sampled, None, None]:
@@ -156,6 +154,10 @@ def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> No
     if needs and options.engine == "native":
         raise ConfigError(f"{needs} is not in the native engine; leave --engine out or give --engine transformers")
     options.check_quantized(model.quantize)
+    if options.speculate and model.device.type == "cuda":
+        raise ConfigError(
+            f"--speculate {options.speculate} makes a GPU slower, whose single steps are captured; leave it out"
+        )
     if needs and options.engine == "auto":
         logger.warning("%s is not in the native engine: transformers' engine generates", needs)
     if options.uses_transformers:

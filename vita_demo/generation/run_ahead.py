@@ -72,7 +72,7 @@ def generate_ahead(
     launched, token = 0, None
     for step in range(count):
         with torch.inference_mode():
-            # The first token is yielded at once, since the first step may have to be compiled or captured.
+            # The first token is yielded at once: its reader does not wait until further steps are launched.
             while launched <= step + readback.ahead * (step > 0) and launched < count:
                 ahead = launched - step
                 logits = decoder.prefill(inputs_embeds) if token is None else decoder.launch(token, ahead)

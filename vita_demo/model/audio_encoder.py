@@ -29,6 +29,22 @@ class MeanVariance(nn.Module):
         return (fbank - self.mean) * self.istd
 
 
+def convolve(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a convolution without padding; on a GPU as a matrix product, as cuDNN would plan each new length."""
+    return convolve_by_product(conv, x) if x.is_cuda else conv(x)
+
+
+def convolve_by_product(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    """Map [N, C, …, T] to [N, D, …, T'], with one time axis or two axes."""
+    flat = x.dim() == 3
+    kernel, stride = (((1, *pair) if flat else pair) for pair in (conv.kernel_size, conv.stride))
+    x = x.unsqueeze(2) if flat else x  # [N, C, height, width]
+    rows, columns = ((x.shape[2 + axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1))
+    windows = F.unfold(x, kernel, stride=stride)  # [N, C · kernel, rows · columns]
+    out = F.linear(windows.mT, conv.weight.flatten(1), conv.bias).mT  # [N, D, rows · columns]
+    return out if flat else out.view(len(out), -1, rows, columns)
+
+
 class Subsampling(nn.Module):
     """Two stride-2 convolutions over time and frequency: one vector for every four frames."""
 
@@ -40,7 +56,9 @@ class Subsampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, T, mel bins] to [N, T/4, D]."""
-        x = self.conv(x.unsqueeze(1))  # [N, D, T/4, bins/4]
+        x = x.unsqueeze(1)  # [N, 1, T, bins]
+        for layer in self.conv:
+            x = convolve(layer, x) if isinstance(layer, nn.Conv2d) else layer(x)  # [N, D, T/4, bins/4]
         out: Tensor = self.out(x.transpose(1, 2).flatten(2))  # [N, T/4, D]
         return out
 
@@ -139,7 +157,7 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, T, D] to [N, T/2, language-model width]."""
-        x = self.conv1d2(F.pad(x.transpose(1, 2), (0, self.padding)))  # [N, 2·D, T/2]
+        x = convolve(self.conv1d2, F.pad(x.transpose(1, 2), (0, self.padding)))  # [N, 2·D, T/2]
         batch = isinstance(self.bn2, nn.BatchNorm1d)
         x = self.bn2(x).transpose(1, 2) if batch else self.bn2(x.transpose(1, 2))  # [N, T/2, 2·D]
         out: Tensor = self.project(self.activation(x))

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vita_demo.checkpoint.config import VisionConfig
-from vita_demo.model.ops.upload import upload
 
 
 class VisionAttention(nn.Module):
@@ -74,7 +73,11 @@ class VisionEmbeddings(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Map [N, 3, S, S] to [N, 1 + P, D]."""
-        patches = self.patch_embedding(pixel_values).flatten(2).transpose(1, 2)  # [N, P, D]
+        # A matrix product, as the patches do not overlap: cuDNN would plan the convolution for each number of tiles.
+        size = self.patch_embedding.kernel_size[0]
+        pixels = pixel_values.unfold(2, size, size).unfold(3, size, size)  # [N, 3, rows, columns, size, size]
+        pixels = pixels.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)  # [N, P, 3 · size²]
+        patches = F.linear(pixels, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)  # [N, P, D]
         class_token = self.class_embedding.expand(len(patches), -1, -1)
         return torch.cat([class_token, patches], dim=1) + self.position_embedding  # [N, 1 + P, D]
 
@@ -94,8 +97,8 @@ class VisionEncoder(nn.Module):
         Returns:
             float32 pixel_values [N, 3, S, S] on the device of ``tiles``, bit for bit those of CLIP's processor.
         """
-        mean = upload(torch.tensor(self.config.image_mean), tiles.device)
-        std = upload(torch.tensor(self.config.image_std), tiles.device)
+        mean = torch.tensor(self.config.image_mean).to(tiles.device)
+        std = torch.tensor(self.config.image_std).to(tiles.device)
         return ((tiles.float() / 255 - mean) / std).permute(0, 3, 1, 2)  # [N, 3, S, S]
 
     def forward(self, pixel_values: Tensor) -> Tensor:

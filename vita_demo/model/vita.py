@@ -13,7 +13,6 @@ from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.errors import InputError
 from vita_demo.model.audio_encoder import AudioEncoder
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.ops.upload import upload
 from vita_demo.model.vision_encoder import VisionEncoder
 
 
@@ -51,7 +50,7 @@ class VitaModel(nn.Module):
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> Tensor:
         """Encode 8-bit tiles [N, S, S, 3]; see ``encode_images``."""
-        return self.encode_images(self.vision_encoder.normalize(upload(torch.from_numpy(tiles), self.device)))
+        return self.encode_images(self.vision_encoder.normalize(torch.from_numpy(tiles).to(self.device)))
 
     @torch.inference_mode()
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ class VitaModel(nn.Module):
     @torch.inference_mode()
     def encode_audio(self, fbank: NDArray[np.float32] | Tensor) -> Tensor:
         """Encode a clip's filter bank [T, mel bins] to audio features [P, D] in the language model's width."""
-        encoded: Tensor = self.audio_encoder(upload(torch.as_tensor(fbank), self.device)[None])  # [1, P, D]
+        encoded: Tensor = self.audio_encoder(torch.as_tensor(fbank).to(self.device)[None])  # [1, P, D]
         return encoded[0]  # [P, D]
 
     @torch.inference_mode()
@@ -100,5 +99,5 @@ class VitaModel(nn.Module):
             if is_media:
                 pieces += [images.pop(0) if token_id == IMAGE_TOKEN_ID else sounds.pop(0) for token_id in ids]
             else:
-                pieces.append(self.language_model.embed_tokens(upload(torch.tensor(list(ids)), self.device)))
+                pieces.append(self.language_model.embed_tokens(torch.tensor(list(ids)).to(self.device)))
         return torch.cat(pieces)[None]  # [1, S, D]

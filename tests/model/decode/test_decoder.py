@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from tests.model.fakes import Tape
 from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.errors import GenerationError
-from vita_demo.model.decode import torch_step
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.request import Request
 
 
 @pytest.fixture
@@ -14,12 +16,15 @@ def model(tiny7_pipeline) -> VitaForGeneration:
 
 
 @pytest.fixture
-def preparing(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> VitaForGeneration:
-    """The model with decoders that are worth keeping, without a compiler's minute."""
-    monkeypatch.setattr(torch_step, "fused", lambda function: function)
-    monkeypatch.setattr(model, "compiled", True)
+def tape(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> Tape:
+    """The captures of the model, which has decoders as on a GPU."""
+    tape = Tape()
+    monkeypatch.setattr("vita_demo.engine.vita.capture_on", lambda _device: tape)
+    monkeypatch.setattr("vita_demo.engine.vita._GPU_CAPACITY_STEP", 1024)
+    # Triton's interpreter would take minutes.
+    monkeypatch.setattr("vita_demo.model.decode.gpu_step.triton_serves", lambda *_: False)
     monkeypatch.setattr(model, "_spare", [])
-    return model
+    return tape
 
 
 def test_where_nothing_is_prepared_every_generation_has_its_own(model: VitaForGeneration) -> None:
@@ -29,42 +34,58 @@ def test_where_nothing_is_prepared_every_generation_has_its_own(model: VitaForGe
         assert second is not first
 
 
-def test_a_prepared_decoder_is_lent_again_and_empty(preparing: VitaForGeneration) -> None:
-    with preparing.lend_decoder(700) as first:
+def test_a_prepared_decoder_is_lent_again_and_empty(model: VitaForGeneration, tape: Tape) -> None:
+    with model.lend_decoder(700) as first:
         first.cache.length = 5
     assert first.cache.capacity == 1024
-    with preparing.lend_decoder(1000) as second:
+    with model.lend_decoder(1000) as second:
         assert second is first
         assert second.cache.length == 0
-        with preparing.lend_decoder(10) as meanwhile:
+        with model.lend_decoder(10) as meanwhile:
             assert meanwhile is not first
-    with preparing.lend_decoder(1500) as larger:
+    with model.lend_decoder(1500) as larger:
         assert larger.cache.capacity == 2048
-    assert preparing._spare == [larger]
+    assert model._spare == [larger]
 
 
-def test_a_prepared_decoder_has_no_more_room_than_the_model_has_positions(preparing: VitaForGeneration) -> None:
-    limit = preparing.config.text.max_position_embeddings
-    with preparing.lend_decoder(limit - 1) as decoder:
+def test_a_prepared_decoder_has_no_more_room_than_the_model_has_positions(model: VitaForGeneration, tape: Tape) -> None:
+    limit = model.config.text.max_position_embeddings
+    with model.lend_decoder(limit - 1) as decoder:
         assert decoder.cache.capacity == limit
 
 
-def test_a_generation_that_fails_gives_its_decoder_back(preparing: VitaForGeneration) -> None:
-    with pytest.raises(ValueError, match="broken"), preparing.lend_decoder(10) as decoder:
+def test_a_generation_that_fails_gives_its_decoder_back(model: VitaForGeneration, tape: Tape) -> None:
+    with pytest.raises(ValueError, match="broken"), model.lend_decoder(10) as decoder:
         raise ValueError("broken")
-    assert preparing._spare == [decoder]
+    assert model._spare == [decoder]
 
 
-def test_steps_are_prepared_beforehand_and_leave_no_trace(preparing: VitaForGeneration) -> None:
-    preparing.prepare_steps()
-    with preparing.lend_decoder(10) as decoder, torch.inference_mode():
-        assert decoder.cache.length == 0
-        assert decoder.prepared_s["compile"] > 0
-        embeds = torch.randn(1, 3, preparing.config.text.hidden_size)
-        plain = preparing.language_model(embeds, preparing.language_model.allocate_cache(3))
+def test_what_is_prepared_beforehand_serves_answers_and_conversations(model: VitaForGeneration, tape: Tape) -> None:
+    model.prepare()
+    assert tape.captures == 1
+    with model.lend_decoder(700) as decoder, torch.inference_mode():
+        embeds = torch.randn(1, 3, model.config.text.hidden_size)
+        plain = model.language_model(embeds, model.language_model.allocate_cache(3))
         assert torch.equal(decoder.prefill(embeds), plain)
-        decoder.step(torch.tensor([1]))
-        assert not decoder.prepared_s, "only the steps of this generation count, and they were prepared"
+    conversation = model.decoder(1024)
+    assert conversation is decoder
+    assert conversation.cache.length == 0
+    assert tape.captures == 1
+    grown = model.decoder(1025, conversation)
+    assert (grown.cache.capacity, tape.captures) == (1025, 2)
+
+
+def test_on_a_cpu_nothing_is_prepared(model: VitaForGeneration) -> None:
+    model.prepare()
+    assert not model._spare
+
+
+def test_an_answer_and_its_repetition_are_the_same_by_prepared_steps(tiny7_pipeline, tape: Tape) -> None:
+    request, options = Request(question="hi"), GenerationOptions(max_new_tokens=8)
+    expected = tiny7_pipeline.generate(request, options).token_ids
+    answers = [tiny7_pipeline.generate(request, options).token_ids for _ in range(2)]
+    assert answers == [expected, expected]
+    assert tape.captures == 1
 
 
 def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaForGeneration) -> None:
@@ -76,15 +97,17 @@ def test_the_next_turn_has_the_same_decoder_while_there_is_room(model: VitaForGe
     assert torch.equal(larger.cache.keys[:, :, :, :3], first.cache.keys[:, :, :, :3])
 
 
-def test_steps_of_fixed_shapes_may_be_launched_and_others_not(preparing: VitaForGeneration) -> None:
+def test_steps_of_fixed_shapes_may_be_launched_and_others_not(model: VitaForGeneration, tape: Tape) -> None:
     token = torch.tensor([1])
-    with torch.inference_mode(), preparing.lend_decoder(10) as decoder:
-        embeds = torch.randn(1, 3, preparing.config.text.hidden_size)
+    with torch.inference_mode(), model.lend_decoder(10) as decoder:
+        embeds = torch.randn(1, 3, model.config.text.hidden_size)
         decoder.prefill(embeds)
         launched = decoder.launch(token, 0).clone()
         assert decoder.cache.length == 3
         assert torch.equal(decoder.step(token), launched)
         assert decoder.cache.length == 4
-    preparing.compiled = False
+
+
+def test_other_steps_may_not_be_launched(model: VitaForGeneration) -> None:
     with pytest.raises(GenerationError, match="cannot be launched"):
-        preparing.decoder(10).launch(token, 0)
+        model.decoder(10).launch(torch.tensor([1]), 0)

@@ -12,6 +12,20 @@ pytest.importorskip("triton", reason="needs Triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def test_without_a_compiler_there_are_no_products_and_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Triton looks for one when a kernel is first launched."""
+
+    def launch(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler\nspecify one")
+
+    monkeypatch.setattr("vita_demo.model.quantize.triton_kernels.multiply_int8", launch)
+    assert triton_products.__wrapped__(DEVICE) is None
+    [record] = caplog.records
+    assert record.getMessage().startswith("Triton cannot be used (Failed to find C compiler): ")
+
+
 @pytest.mark.parametrize("quantize", FORMATS)
 @pytest.mark.parametrize("shape", [(16, 64), (48, 192), (16, 2624)])
 @pytest.mark.parametrize("rows", [1, 3])
@@ -24,7 +38,7 @@ def test_a_product_is_that_of_the_dequantized_weight(
     layer = make_layer(quantize, torch.randn(shape, generator=generator))
     x = torch.randn(rows, shape[1], generator=generator).to(dtype)
     expected = F.linear(x.float(), layer.dequantize(slice(None), torch.float32))
-    kernels = triton_products()
+    kernels = triton_products(DEVICE)
     assert kernels is not None
     multiply = {"int8": kernels.multiply_int8, "int4": kernels.multiply_int4}[quantize]
     found = multiply(x.to(DEVICE), layer.packed.to(DEVICE), layer.scales.to(DEVICE))

@@ -124,8 +124,6 @@ class Demo:
             if media.done():
                 media.result()
             stages.loading(done, total)
-            if done == total and self._source.compiled:
-                stages.show("compiling the decode step")
 
         return Pipeline.of(self._source, self._settings, progress)
 

@@ -4,30 +4,62 @@ Nothing here has run on a GPU yet.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from threading import Lock
 
 import torch
 
 Call = Callable[[], object]
+Capture = Callable[[Call], Call]
+"""Captures a call and returns its replay.
+
+The call must write its results to tensors that exist already, and must have run once: kernels are chosen and loaded at
+their first launch, and that cannot be captured.
+"""
 
 
-def make_capture(device: torch.device) -> Callable[[Call], Call]:
-    """Return a function that captures a call and returns its replay; all its graphs share one memory pool.
-
-    The call must write its results to tensors that exist already, and must have run once: kernels are chosen and loaded
-    at their first launch, and that cannot be captured.
-    """
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return partial(_capture, stream, torch.cuda.graph_pool_handle())
+def capture_on(device: torch.device) -> Capture | None:
+    """Return what captures calls on a GPU; None for other devices."""
+    return partial(_captures.capture, device) if device.type == "cuda" else None
 
 
-def _capture(stream: torch.cuda.Stream, pool: Any, call: Call) -> Call:
-    graph = torch.cuda.CUDAGraph()
-    # Thread-local, so that other threads may use the GPU during the capture.
-    with (
-        torch.cuda.device(stream.device),
-        torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
-    ):
-        call()
-    return graph.replay
+class Captures:
+    """All captures of the process, one at a time: beginning one waits for the device, which would break another."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._failed = False
+
+    def capture(self, device: torch.device, call: Call) -> Call:
+        """Capture ``call``.
+
+        Raises:
+            RuntimeError: when it cannot be captured, or when a capture failed before in this process: torch's allocator
+                may then believe that one is still under way, and every further one would end in an internal error.
+        """
+        with self._lock:
+            if self._failed:
+                raise RuntimeError("an earlier capture failed in this process")
+            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
+            try:
+                # Thread-local, so that other threads may use the GPU meanwhile.
+                with (
+                    torch.cuda.device(device),
+                    torch.cuda.graph(graph, stream=_capture_stream(device), capture_error_mode="thread_local"),
+                ):
+                    call()
+            except BaseException:
+                self._failed = True
+                # Where its end fails, torch leaves the thread on the stream of the capture.
+                torch.cuda.set_stream(stream)
+                raise
+        return graph.replay
+
+
+_captures = Captures()
+
+
+@cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the device's stream for captures: cuBLAS keeps a workspace of megabytes for each, for ever."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

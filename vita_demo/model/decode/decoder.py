@@ -1,13 +1,11 @@
 """What one generation holds: a cache, and the implementation of a decode step that suits device and dtype."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from vita_demo.errors import GenerationError
 from vita_demo.model.decode.cpu_step import CpuStep
-from vita_demo.model.decode.cuda_graph import make_capture
+from vita_demo.model.decode.cuda_graph import Capture
 from vita_demo.model.decode.gpu_step import GpuStep
 from vita_demo.model.language_model import KVCache, LanguageModel
 
@@ -18,8 +16,7 @@ class Decoder:
     Args:
         language_model: the weights.
         cache: keys and values, possibly of earlier turns.
-        captured: on a GPU, replay steps as CUDA graphs.
-        compiled: let torch's compiler fuse the steps.
+        capture: captures the steps, for a GPU; see ``capture_on``.
         kernels: try Triton kernels where steps are captured.
 
     Attributes:
@@ -27,43 +24,21 @@ class Decoder:
     """
 
     def __init__(
-        self,
-        language_model: LanguageModel,
-        cache: KVCache,
-        *,
-        captured: bool = True,
-        compiled: bool = False,
-        kernels: bool = True,
+        self, language_model: LanguageModel, cache: KVCache, *, capture: Capture | None = None, kernels: bool = True
     ) -> None:
         self.language_model = language_model
         self.cache = cache
         self.runs_ahead = cache.keys.is_cuda
-        self._gpu_step: GpuStep | None = None
         self._step: CpuStep | GpuStep | None = None
         with torch.inference_mode():
-            if self.runs_ahead or compiled:
-                capture = make_capture(cache.keys.device) if self.runs_ahead and captured else None
-                self._step = self._gpu_step = GpuStep(
-                    language_model, cache, capture, compiled=compiled, kernels=kernels
-                )
+            if self.runs_ahead or capture is not None:
+                self._step = GpuStep(language_model, cache, capture, kernels=kernels)
             elif CpuStep.serves(language_model):
                 self._step = CpuStep(language_model, cache)
-
-    @property
-    def prepares(self) -> bool:
-        """Whether its steps are compiled or captured, which another decoder would have to do again."""
-        return self._gpu_step is not None
-
-    @property
-    def prepared_s(self) -> Mapping[str, float]:
-        """Seconds that the steps since the last ``prefill`` spent on "compile" and "capture"; empty where none did."""
-        return {} if self._gpu_step is None else self._gpu_step.prepared_s
 
     @torch.inference_mode()
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
         """Read a prompt [1, S, D] after what the cache holds; return the next token's logits [1, vocab_size]."""
-        if self._gpu_step is not None:
-            self._gpu_step.prepared_s.clear()
         logits: Tensor = self.language_model(inputs_embeds, self.cache)
         return logits
 
@@ -83,9 +58,9 @@ class Decoder:
 
         Returns the logits as ``step`` does.  Unless ``commit`` follows, the next step overwrites the slot.
         """
-        if self._gpu_step is None:
+        if not isinstance(self._step, GpuStep):
             raise GenerationError("this decoder's steps cannot be launched; this is a defect of vita-demo")
-        return self._gpu_step.launch(token_id, self.cache.length + ahead)
+        return self._step.launch(token_id, self.cache.length + ahead)
 
     def verify(self, token_ids: Tensor) -> Tensor:
         """Read tokens [n] in one forward pass; return the logits after each [n, vocab_size], valid until the next step.

@@ -5,47 +5,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vita_demo.model.decode import triton_kernels
-from vita_demo.model.decode.step import DecodeStep
-from vita_demo.model.decode.torch_step import CompiledStep
-from vita_demo.model.language_model import DecoderLayer, LanguageModel, RMSNorm
+from vita_demo.model.decode.torch_step import Attend, TorchStep
+from vita_demo.model.language_model import DecoderLayer, RMSNorm
 from vita_demo.model.quantize.linear import QuantizedLinear
 
 
-class TritonStep(DecodeStep):
+class TritonStep(TorchStep):
     """Six kernels a layer: norms, gate, biases and residuals are part of the matrix products."""
 
-    name = "Triton kernels"
-
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
-        """See ``DecodeStep``."""
+        """See ``TorchStep``."""
         attention = layer.self_attn
         qkv = multiply(attention.qkv_proj, x, norm=layer.input_layernorm)  # [1, (heads + 2·kv) · head_dim]
         return qkv.view(-1, attention.head_dim)  # [heads + 2·kv, head_dim]
 
-    def attend(self, qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """See ``DecodeStep``; the kernel reads what is filled only and needs no bucket."""
-        splits = count_splits(qkv.device, len(keys))
-        return triton_kernels.attend(qkv, (self.cache.cos, self.cache.sin), self.position, keys, values, splits)
+    def attention(self, position: Tensor) -> Attend:
+        """See ``TorchStep``; the kernel reads what is filled only."""
+        rotary = self.cache.cos, self.cache.sin
+        splits = count_splits(position.device, self.model.config.num_key_value_heads)
+        return lambda qkv, keys, values: triton_kernels.attend(qkv, rotary, position, keys, values, splits)
 
     def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
-        """See ``DecodeStep``."""
+        """See ``TorchStep``."""
         x = multiply(layer.self_attn.o_proj, attended, addend=x)  # [1, D]
         gate_up = multiply(layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm)  # [1, 2 · intermediate]
         return multiply(layer.mlp.down_proj, gate_up, gated=True, addend=x)  # [1, D]
 
-    def predict(self, model: LanguageModel, x: Tensor) -> Tensor:
-        """See ``DecodeStep``."""
-        return multiply(model.lm_head, x, norm=model.norm)  # [1, vocab_size]
-
-
-class CompiledTritonStep(TritonStep):
-    """Attention by this package's kernels, everything else by torch's compiler."""
-
-    name = "torch's compiler beside Triton kernels"
-
-    project = staticmethod(CompiledStep.project)
-    finish = staticmethod(CompiledStep.finish)
-    predict = staticmethod(CompiledStep.predict)
+    def predict(self, x: Tensor) -> Tensor:
+        """See ``TorchStep``."""
+        return multiply(self.model.lm_head, x, norm=self.model.norm)  # [1, vocab_size]
 
 
 def multiply(

@@ -1,1 +1,1 @@
-"""Building blocks that know no model: CPU arithmetic, timing, uploads."""
+"""Building blocks that know no model: CPU arithmetic and timing."""

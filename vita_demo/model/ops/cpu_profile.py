@@ -2,8 +2,7 @@
 
 The alternatives round differently, so a choice that changed from run to run could change which of two nearly equal
 tokens is the likelier.  The first run that needs a choice measures it, and every later run takes it over, however busy
-the machine is by then.  A saved run carries its profile, so that a replay on another machine computes in the same way:
-see ``use_cpu_profile``.
+the machine is by then.  A saved run carries its profile, so that a replay on another machine computes in the same way.
 """
 
 import json
@@ -11,7 +10,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -29,50 +28,38 @@ logger = logging.getLogger("vita_demo.model.ops.cpu_profile")
 FILE_NAME = "cpu_profile.json"
 _CPUINFO = Path("/proc/cpuinfo")
 
-
-def _choice(yes: str, no: str) -> Any:
-    """Declare a choice that has not been measured, with the words of ``describe`` for either outcome."""
-    return field(default=None, metadata={"words": (yes, no)})
+CHOICES: Mapping[str, tuple[str, str]] = {
+    "gemv_bypasses_onednn": ("bfloat16 GEMV without oneDNN", "bfloat16 GEMV with oneDNN"),
+    "bfloat16_gemm_in_float32": ("bfloat16 GEMM in float32", "bfloat16 GEMM in bfloat16"),
+    # Matrices that fit a core's cache.
+    "gemv_stripes_small": ("small GEMV on all threads", "small GEMV on one thread"),
+    "decodes_bfloat16": ("large models in bfloat16", "large models in float32"),
+    "int8_by_numba": ("int8 GEMV by Numba", "int8 GEMV by torch"),
+    "int4_by_numba": ("int4 GEMV by Numba", "int4 GEMV by torch"),
+}
+"""By name of a choice, what is done if it is true, and what if it is false."""
 
 
 @dataclass(frozen=True)
 class CpuProfile:
-    """The choices that were measured on one machine.  One that no run has needed yet is None.
+    """The choices that were measured on one machine.
 
     Attributes:
         machine: what the choices hold for: processor, thread count and versions; see ``machine_key``.
-        measured_s: by name of the choice, the seconds of its first and of its second alternative.
-        gemv_bypasses_onednn: bfloat16 weight times one vector by torch's own loop, else by oneDNN.
-        bfloat16_gemm_in_float32: bfloat16 weight times many vectors in float32, block by block, else in bfloat16.
-        gemv_stripes_small: a float32 matrix that fits a core's cache times one vector on all threads, else on one.
-        decodes_bfloat16: large models whose dtype is "auto" in bfloat16, else in float32.
-        int8_by_numba: int8 weight times a few vectors by the package's kernel, else by torch's.
-        int4_by_numba: the same for int4.
+        choices: those of ``CHOICES`` that a run has needed.
     """
 
     machine: str = ""
-    measured_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    gemv_bypasses_onednn: bool | None = _choice("bfloat16 GEMV without oneDNN", "bfloat16 GEMV with oneDNN")
-    bfloat16_gemm_in_float32: bool | None = _choice("bfloat16 GEMM in float32", "bfloat16 GEMM in bfloat16")
-    gemv_stripes_small: bool | None = _choice("small GEMV on all threads", "small GEMV on one thread")
-    decodes_bfloat16: bool | None = _choice("large models in bfloat16", "large models in float32")
-    int8_by_numba: bool | None = _choice("int8 GEMV by Numba", "int8 GEMV by torch")
-    int4_by_numba: bool | None = _choice("int4 GEMV by Numba", "int4 GEMV by torch")
-
-    @property
-    def choices(self) -> dict[str, bool]:
-        """The choices that have been measured, by name."""
-        return {name: choice for name in CHOICES if (choice := getattr(self, name)) is not None}
+    choices: Mapping[str, bool] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Describe the choices in one line, for ``--verbose`` and ``doctor``."""
-        words = [CHOICES[name][0 if choice else 1] for name, choice in self.choices.items()]
+        words = [pair[0 if self.choices[name] else 1] for name, pair in CHOICES.items() if name in self.choices]
         return f"{self.machine or 'any machine'}: {', '.join(words) or 'nothing measured yet'}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the profile as a JSON object: the machine, one boolean a choice, and the seconds behind them."""
-        measured_s = {name: list(seconds) for name, seconds in self.measured_s.items()}
-        return {"machine": self.machine, **self.choices, "measured_s": measured_s}
+        """Return the profile as a JSON object: the machine, and one boolean a choice."""
+        return {"machine": self.machine, **self.choices}
 
     @classmethod
     def from_dict(cls, values: Any) -> "CpuProfile":
@@ -81,30 +68,13 @@ class CpuProfile:
         Raises:
             InputError: when a value is of another type.
         """
-        try:
-            choices = {name: values[name] for name in CHOICES if name in values}
-            measured_s = {
-                name: (float(first), float(second))
-                for name, (first, second) in values.get("measured_s", {}).items()
-                if name in choices
-            }
-            machine = str(values.get("machine", ""))
-        except (AttributeError, TypeError, ValueError):
-            raise InputError(f"{values!r:.80} is no CPU profile; leave it out, and it is measured again") from None
+        if not isinstance(values, dict):
+            raise InputError(f"{values!r:.80} is no CPU profile; leave it out, and it is measured again")
+        choices = {name: values[name] for name in CHOICES if name in values}
         for name, choice in choices.items():
             if not isinstance(choice, bool):
                 raise InputError(f"the CPU profile's {name} is {choice!r:.40}; give true or false")
-        return cls(machine, measured_s, **choices)
-
-    def updated(self, other: "CpuProfile") -> "CpuProfile":
-        """Return this profile with the choices of ``other``, which win where both have one."""
-        changes: dict[str, Any] = dict(other.choices)
-        return replace(self, measured_s={**self.measured_s, **other.measured_s}, **changes)
-
-
-CHOICES: Mapping[str, tuple[str, str]] = {
-    choice.name: choice.metadata["words"] for choice in fields(CpuProfile) if "words" in choice.metadata
-}
+        return cls(str(values.get("machine", "")), choices)
 
 
 class ProfileStore:
@@ -138,26 +108,37 @@ class ProfileStore:
         """Return a choice: whether its first alternative is used.  Measure and keep it if no run has yet.
 
         Args:
-            name: of a field of ``CpuProfile``.
+            name: of ``CHOICES``.
             measure: times both alternatives; returns the seconds of the first and of the second.
         """
-        choice = getattr(self.current(), name)
-        if choice is None:
+        if name not in self.current().choices:
             with self._lock:
                 # Another thread may have measured meanwhile.
-                choice = getattr(self.current(), name)
-                if choice is None:
-                    choice = self._add(name, *measure())
-        return bool(choice)
+                if name not in self.current().choices:
+                    self._keep(name, *measure())
+        return self.current().choices[name]
 
-    def _add(self, name: str, first_s: float, second_s: float) -> bool:
-        choice: dict[str, Any] = {name: first_s < second_s}
-        profile = self.current().updated(CpuProfile(measured_s={name: (first_s, second_s)}, **choice))
+    def _keep(self, name: str, first_s: float, second_s: float) -> None:
+        """Add a choice to the profile in use, and if it is the machine's own to the file, where the first one stays."""
+        current, choice = self.current(), first_s < second_s
         if self._given is not None:
-            self._given = profile
-        else:
-            profile = self._own[profile.machine] = self._write(profile)
-        return bool(getattr(profile, name))
+            self._given = CpuProfile(current.machine, {**current.choices, name: choice})
+            return
+        profiles = self._read()
+        kept = profiles.get(current.machine, current).choices
+        profile = CpuProfile(current.machine, {**current.choices, name: choice, **kept})
+        self._own[current.machine] = profiles[current.machine] = profile
+        text = json.dumps([profile.to_dict() for profile in profiles.values()], indent=1)
+        for folder in self._find_folders():
+            path, unfinished = folder / FILE_NAME, folder / f"{FILE_NAME}.{os.getpid()}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                unfinished.write_text(text, encoding="utf-8")
+                # In one step: a process that reads meanwhile sees the old file or the new one.
+                unfinished.replace(path)
+                return
+            except OSError as error:
+                logger.info("cannot keep the CPU profile in %s (%s); the next run measures again", folder, error)
 
     def _read(self) -> dict[str, CpuProfile]:
         """Return the kept profiles by machine; none where the file is missing, unreadable or damaged.
@@ -167,58 +148,27 @@ class ProfileStore:
         for folder in self._find_folders():
             try:
                 entries = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-                profiles = [CpuProfile.from_dict(entry) for entry in entries]
-                return {profile.machine: profile for profile in profiles}
+                return {profile.machine: profile for profile in map(CpuProfile.from_dict, entries)}
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, TypeError, InputError) as error:
                 logger.info("%s cannot be used (%s); what it held is measured again", folder / FILE_NAME, error)
         return {}
 
-    def _write(self, profile: CpuProfile) -> CpuProfile:
-        """Keep ``profile`` for the next process; return it with what other processes kept before."""
-        profiles = self._read()
-        if profile.machine in profiles:
-            profile = profile.updated(profiles[profile.machine])
-        profiles[profile.machine] = profile
-        text = json.dumps([kept.to_dict() for kept in profiles.values()], indent=1)
-        for folder in self._find_folders():
-            try:
-                _replace_file(folder / FILE_NAME, text)
-            except OSError as error:
-                logger.info("cannot keep the CPU profile in %s (%s); the next run measures again", folder, error)
-                continue
-            break
-        return profile
-
-
-def _replace_file(path: Path, text: str) -> None:
-    """Write a file in one step: a process that reads meanwhile sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
 
 @cache
 def machine_key(threads: int) -> str:
     """Name what a choice depends on: the processor and its instructions, the threads, torch and this package."""
-    name, flags = _processor()
-    instructions = sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:8]
-    versions = f"torch {torch.__version__}, vita-demo {__version__}"
-    return f"{name} (instructions {instructions}), {threads} threads, {versions}"
-
-
-def _processor() -> tuple[str, str]:
-    """Return the processor's name and the names of its instruction sets, as far as the system tells."""
     try:
         first, _, _ = _CPUINFO.read_text(encoding="utf-8").partition("\n\n")
     except (OSError, UnicodeDecodeError):
         first = ""
-    lines = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
-    values = {name.strip(): value.strip() for name, value in lines.items()}
+    values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     flags = values.get("flags") or values.get("Features") or torch.backends.cpu.get_cpu_capability()
-    return values.get("model name") or platform.processor() or platform.machine(), flags
+    name = values.get("model name") or platform.processor() or platform.machine()
+    instructions = sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:8]
+    versions = f"torch {torch.__version__}, vita-demo {__version__}"
+    return f"{name} (instructions {instructions}), {threads} threads, {versions}"
 
 
 _store = ProfileStore()

@@ -90,7 +90,7 @@ class Int4Linear(QuantizedLinear):
         """Multiply [M, K] to [M, N]; None for many rows, except on the CPU by torch, whose kernel takes any number."""
         if x.device.type == "cpu":
             return self._multiply_on_cpu(x)
-        products = triton_products() if len(x) <= MAX_GPU_KERNEL_ROWS else None
+        products = triton_products(x.device) if len(x) <= MAX_GPU_KERNEL_ROWS else None
         if products is None:
             return None
         out: Tensor = products.multiply_int4(x, self.packed, self.scales)

@@ -57,7 +57,7 @@ class Int8Linear(QuantizedLinear):
         """Multiply a few rows [M, K] to [M, N]; None for more."""
         if x.device.type == "cpu":
             return None if len(x) >= MIN_CPU_GEMM_ROWS else self._multiply_on_cpu(x)
-        products = triton_products() if len(x) <= MAX_GPU_KERNEL_ROWS else None
+        products = triton_products(x.device) if len(x) <= MAX_GPU_KERNEL_ROWS else None
         if products is None:
             return None
         out: Tensor = products.multiply_int8(x, self.packed, self.scales)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
 from vita_demo.model.ops.cpu_profile import choose, cpu_profile
@@ -22,14 +23,16 @@ NumbaProduct = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @cache
-def triton_products() -> ModuleType | None:
-    """Import the GPU's kernels; None, with one warning, where Triton is missing."""
+def triton_products(device: torch.device) -> ModuleType | None:
+    """Import the GPU's kernels and try one; None, with one warning, where Triton or its C compiler is missing."""
     try:
         from vita_demo.model.quantize import triton_kernels
-    except ImportError:
-        logger.warning(
-            "without Triton each product on the GPU dequantizes its weights first, which is slow: pip install triton"
-        )
+
+        x, scales = (torch.ones(*shape, dtype=torch.bfloat16, device=device) for shape in ((1, 64), (16,)))
+        triton_kernels.multiply_int8(x, torch.ones(16, 64, dtype=torch.int8, device=device), scales)
+    except Exception as error:  # noqa: BLE001 - whatever Triton lacks, torch has a product too
+        reason = str(error).split("\n", 1)[0]
+        logger.warning("Triton cannot be used (%s): each product on the GPU dequantizes its weights, slowly", reason)
         return None
     return triton_kernels
 
