@@ -16,8 +16,11 @@ def test_callbacks_by_name_with_options(tmp_path: Path) -> None:
     assert make_callback("progress:max_tokens=3", {"max_tokens": 7}).max_tokens == 3
     assert isinstance(make_callback("vita_demo.generation.callbacks:GenerationCallback"), GenerationCallback)
     mine = tmp_path / "mine.py"
-    mine.write_text("class Mine:\n    def __init__(self, level: int = 1): self.level = level\n")
-    assert make_callback(f"{mine}:Mine:level=5").level == 5
+    mine.write_text(
+        "from dataclasses import dataclass\nFACTOR = 10\n\n@dataclass\nclass Mine:\n    level: int = 1\n"
+        "    def scaled(self): return FACTOR * self.level\n"
+    )
+    assert make_callback(f"{mine}:Mine:level=5").scaled() == 50
 
 
 @pytest.mark.parametrize(

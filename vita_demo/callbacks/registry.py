@@ -1,13 +1,11 @@
 """Callbacks by name: ``NAME[:key=value,…]``, ``package.module:Class`` and ``./file.py:Class``."""
 
 import difflib
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
+from importlib import import_module
+from runpy import run_path
+from types import SimpleNamespace
 from typing import Any
 
 from vita_demo.callbacks import builtin
@@ -102,7 +100,8 @@ def _load_class(spec: str, module_name: str, class_name: str) -> type[Generation
         hint = f"did you mean {near[0]}?" if near else f"give {', '.join(BUILTIN)} or package.module:Class"
         raise ConfigError(f"--callback {spec} is unknown; {hint}")
     try:
-        module = _load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        is_file = module_name.endswith(".py")
+        module = SimpleNamespace(**run_path(module_name)) if is_file else import_module(module_name)
         kind = getattr(module, class_name)
     except (ImportError, OSError, SyntaxError) as error:
         raise ConfigError(f"--callback {spec}: {module_name} cannot be imported ({error})") from error
@@ -111,15 +110,3 @@ def _load_class(spec: str, module_name: str, class_name: str) -> type[Generation
     if not isinstance(kind, type):
         raise ConfigError(f"--callback {spec}: {class_name} is no class; give a subclass of GenerationCallback")
     return kind
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError("no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module

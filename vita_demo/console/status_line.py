@@ -4,12 +4,9 @@ The text goes to stdout unchanged.  The line goes to stderr, on the row below th
 position; so stdout holds the answer alone.
 """
 
-import time
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
-
-_EVERY_S = 0.1
 
 
 class StatusLine:
@@ -24,7 +21,6 @@ class StatusLine:
         self._stream = stream
         self._width = width
         self._column = 0
-        self._next_s = 0.0
         self._line = ""
         self._shown = False
 
@@ -41,11 +37,7 @@ class StatusLine:
             self._draw(self._line, self._column)
 
     def show(self, line: str) -> None:
-        """Draw ``line`` below the cursor, at most ten times a second."""
-        now_s = time.monotonic()
-        if now_s < self._next_s:
-            return
-        self._next_s = now_s + _EVERY_S
+        """Draw ``line`` below the cursor."""
         self._line = line
         if self._column < self._width:
             self._draw(line, self._column)
