@@ -25,9 +25,9 @@ import click
 
 from benchmarks.measuring import host, interleave, print_json, print_table, spread, summarize
 from benchmarks.shapes import Shape, shape_options, take_shape
+from tools.save_checkpoint import save_checkpoint
 from vita_demo.checkpoint.config import TextConfig
 from vita_demo.errors import VitaDemoError
-from vita_demo.model.loading.checkpoint import save_checkpoint
 from vita_demo.model.quantize.replace import weights_bytes
 
 _CHILD = """

@@ -41,8 +41,8 @@ def write_checkpoint(folder: Path, size_bytes: int) -> None:
     """Write the embedded model with a language model wide and deep enough for ``size_bytes`` in float16."""
     import torch
 
+    from tools.save_checkpoint import save_checkpoint
     from vita_demo.checkpoint.settings import Settings
-    from vita_demo.model.loading.checkpoint import save_checkpoint
     from vita_demo.model.vita import VitaModel
 
     settings = Settings.read("embedded")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tools.save_checkpoint import save_checkpoint
 from tools.train_vita_tiny.album import MAKERS, Album, draw_album
 from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded, Frames, write_encoded
@@ -28,7 +29,6 @@ from tools.train_vita_tiny.sight import PlaceTeacher, teach_sight
 from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.audio_encoder import AudioEncoder
-from vita_demo.model.loading.checkpoint import save_checkpoint
 from vita_demo.model.vita import VitaModel
 
 # Sights of each kind and the seed they are drawn from.

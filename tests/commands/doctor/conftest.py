@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vita_demo.model.loading.checkpoint import save_checkpoint
+from tools.save_checkpoint import save_checkpoint
 from vita_demo.pipeline import Pipeline
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tools.save_checkpoint import save_checkpoint
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.errors import CheckpointError, InputError
-from vita_demo.model.loading.checkpoint import Checkpoint, save_checkpoint
+from vita_demo.model.loading.checkpoint import Checkpoint
 from vita_demo.model.vita import VitaModel
 
 CPU = torch.device("cpu")

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 
 from tests.conftest import ASSETS
 from tests.model.fakes import WIDE, make_layer, make_model, walk
+from tools.save_checkpoint import save_checkpoint
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.commands.doctor.memory import MemoryTable, count_parameters
 from vita_demo.errors import CheckpointError, ConfigError, InputError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.model import language_model
-from vita_demo.model.loading.checkpoint import Checkpoint, save_checkpoint
+from vita_demo.model.loading.checkpoint import Checkpoint
 from vita_demo.model.loading.safetensors_file import StoredTensor
 from vita_demo.model.quantize import linear as quantized_linear
 from vita_demo.model.quantize.int8 import Int8Linear

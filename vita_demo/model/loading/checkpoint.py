@@ -1,9 +1,8 @@
-"""Reads the weights of a checkpoint in the released layout into a model, and writes them back.
+"""Reads the weights of a checkpoint in the released layout into a model.
 
 Loading is strict: every stored tensor must have a parameter or buffer of the model, and vice versa.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,6 @@ from vita_demo.model.vita import VitaModel
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _READERS = 4
-_SHARD_BYTES = 5_000_000_000
 
 Model = TypeVar("Model", bound=VitaModel)
 Progress = Callable[[int, int], None]
@@ -283,41 +281,3 @@ def _finish(model: VitaModel, quantized: Mapping[str, QuantizedLinear]) -> None:
             head.quantize(rows, table[rows])
     for layer in quantized.values():
         layer.pack()
-
-
-def save_checkpoint(model: VitaModel, folder: Path, shard_bytes: int = _SHARD_BYTES) -> None:
-    """Write the weights under their upstream names, in one file or in shards of at most ``shard_bytes``.
-
-    The caller copies the small files of the released layout (settings, tokenizer) beside them.
-
-    Raises:
-        CheckpointError: when the weights are quantized, for which the layout has no form.
-    """
-    from safetensors.torch import save_file
-
-    if model.quantize is not None:
-        raise CheckpointError(f"weights in {model.quantize} cannot be saved; load the model without quantizing it")
-    folder.mkdir(parents=True, exist_ok=True)
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, target in _targets(model).items():
-        row = 0
-        for upstream, rows in upstream_slices(name, target, model.config.text):
-            tensor = (target[row : row + rows] if target.dim() else target).detach().cpu().clone()
-            row += rows
-            if size + tensor.nbytes > shard_bytes and shards[-1]:
-                shards.append({})
-                size = 0
-            shards[-1][upstream] = tensor
-            size += tensor.nbytes
-    if len(shards) == 1:
-        save_file(shards[0], folder / SINGLE, metadata={"format": "pt"})
-        return
-    weight_map = {}
-    for number, shard in enumerate(shards, start=1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(shard, file))
-    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / INDEX).write_text(json.dumps(index, indent=1))
