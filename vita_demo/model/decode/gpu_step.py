@@ -69,7 +69,9 @@ class GpuStep:
         return self._logits
 
     def _bind(self, step: TorchStep) -> Call:
-        return lambda: self._logits.copy_(step(self._token, self._position))
+        # Without a reference to this object, which would be a cycle and keep the cache until the next collection.
+        token, position, logits = self._token, self._position, self._logits
+        return lambda: logits.copy_(step(token, position))
 
     def _prepare(self, plain: Call, capture: Capture, kernels: bool) -> Call:
         """Choose an implementation and capture it; return ``plain`` where nothing can be captured."""
