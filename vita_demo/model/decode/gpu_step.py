@@ -5,7 +5,6 @@ operations do.  It runs on any device; its graphs have not run on a GPU yet.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -75,7 +74,6 @@ class GpuStep:
 
     def _prepare(self, plain: Call, capture: Capture, kernels: bool) -> Call:
         """Choose an implementation and capture it; return ``plain`` where nothing can be captured."""
-        start = time.perf_counter()
         expected = self._probe(plain)  # [probes, vocab_size]
         chosen = plain
         if kernels and triton_serves(self._token.device, self._model.config.head_dim):
@@ -89,8 +87,7 @@ class GpuStep:
             replay = capture(chosen)
             self._check(replay, expected)
             name = "torch's operations" if chosen is plain else "Triton kernels"
-            seconds = time.perf_counter() - start
-            logger.info("a step of %s for %s positions, in %.2f s", name, self._cache.capacity, seconds)
+            logger.info("captured a decode step of %s for %d positions", name, self._cache.capacity)
             return replay
         return plain
 
