@@ -37,6 +37,7 @@ from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.engine.device import current_memory_bytes, peak_memory_bytes, synchronizer
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.loading.checkpoint import Checkpoint
+from vita_demo.model.vita import VitaModel
 
 folder, device, dtype = Path(sys.argv[1]), torch.device(sys.argv[2]), getattr(torch, sys.argv[3])
 config = VitaConfig.from_pretrained(folder)
@@ -54,7 +55,7 @@ found = {{"load_s": load_s, "weights_bytes": weights, "peak_bytes": peak_memory_
 print(json.dumps(found))
 """
 _NATIVE = {
-    "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(device, dtype, **options)",
+    "load": "Checkpoint.open(folder, config, config.text.vocab_size).load(VitaModel, device, dtype, **options)",
     "after": """
 with torch.inference_mode():
     language_model = model.language_model

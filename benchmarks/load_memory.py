@@ -20,6 +20,7 @@ LOAD = """
 import json, sys, time, torch, torch.nn
 from vita_demo.engine.device import peak_memory_bytes
 from vita_demo.model.loading.checkpoint import Checkpoint
+from vita_demo.model.vita import VitaModel
 from vita_demo.checkpoint.settings import Settings
 
 def resident():
@@ -29,7 +30,7 @@ settings = Settings.read(sys.argv[1])
 checkpoint = Checkpoint.open(settings.folder, settings.config, len(settings.tokenizer))
 torch.ones(1000, 1000) @ torch.ones(1000, 1000)
 before, start = resident(), time.perf_counter()
-model = checkpoint.load(torch.device("cpu"), getattr(torch, sys.argv[2]))
+model = checkpoint.load(VitaModel, torch.device("cpu"), getattr(torch, sys.argv[2]))
 seconds = time.perf_counter() - start
 weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
 growth = peak_memory_bytes(torch.device("cpu")) - before

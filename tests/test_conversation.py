@@ -75,7 +75,7 @@ def test_regenerate_reuses_all_but_the_last_position(chat: Conversation) -> None
 
 
 def test_the_cache_grows_by_copying(embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vita_demo.engine.vita._CAPACITY_STEP", 8)
+    monkeypatch.setattr("vita_demo.engine.vita._CPU_CAPACITY_STEP", 8)
     grown: list[tuple[int, int]] = []
     grow = type(embedded_pipeline.model.language_model).grow_cache
 

@@ -100,9 +100,7 @@ class Pipeline:
             f"loading in {dtype} on {device} needs more than there is: choose --dtype bfloat16, --quantize int8 "
             "or another --device"
         ):
-            with torch.device("meta"):
-                model = VitaForGeneration(checkpoint.config)
-            checkpoint.fill(model, device, dtype, progress, source.quantize)
+            model = checkpoint.load(VitaForGeneration, device, dtype, progress, source.quantize)
             model.prepare()
         synchronizer(device)()
         load_s = time.perf_counter() - start

@@ -156,7 +156,7 @@ def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> No
     options.check_quantized(model.quantize)
     if options.speculate and model.device.type == "cuda":
         raise ConfigError(
-            f"--speculate {options.speculate} makes a GPU slower, whose single steps are captured; leave it out"
+            f"--speculate {options.speculate} is slower than single steps on a GPU, which are captured; leave it out"
         )
     if needs and options.engine == "auto":
         logger.warning("%s is not in the native engine: transformers' engine generates", needs)

@@ -1,7 +1,7 @@
 """The model that users get: the architecture, and what it takes to generate with it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -59,9 +59,11 @@ class VitaForGeneration(VitaModel):
         With a ``previous`` decoder the generation continues after the positions that it holds: by itself, or with a
         larger copy of its cache where that is too small.
         """
-        if previous is None and self._spare:
-            previous = self._spare.pop()
-            previous.cache.truncate(0)
+        if previous is None:
+            # Another thread may take the last one.
+            with suppress(IndexError):
+                previous = self._spare.pop()
+                previous.cache.truncate(0)
         if previous is not None and previous.cache.capacity >= capacity:
             return previous
         if previous is not None and not previous.cache.length:

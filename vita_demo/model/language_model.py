@@ -43,14 +43,6 @@ class KVCache:
         """Forget all positions from ``length`` on; their slots will be overwritten."""
         self.length = min(self.length, length)
 
-    @classmethod
-    def allocate(cls, config: TextConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
-        """Allocate ``capacity`` slots of 2 · layers · key-value heads · head_dim values each."""
-        shape = (config.num_hidden_layers, 1, config.num_key_value_heads, capacity, config.head_dim)
-        cos, sin = rotary_table(config, capacity, device)
-        keys, values = torch.empty(2, *shape, device=device, dtype=dtype)
-        return cls(keys, values, cos.to(dtype), sin.to(dtype))
-
 
 def rotary_table(config: TextConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of the rotary angles (Su et al. 2021), float32 [length, head_dim] each.
@@ -218,8 +210,11 @@ class LanguageModel(nn.Module):
 
     def allocate_cache(self, capacity: int) -> KVCache:
         """Make an empty cache of ``capacity`` slots on the model's device."""
-        weight = self.norm.weight
-        return KVCache.allocate(self.config, capacity, weight.device, weight.dtype)
+        config, weight = self.config, self.norm.weight
+        shape = (config.num_hidden_layers, 1, config.num_key_value_heads, capacity, config.head_dim)
+        cos, sin = rotary_table(config, capacity, weight.device)
+        keys, values = weight.new_empty(2, *shape)
+        return KVCache(keys, values, cos.to(weight.dtype), sin.to(weight.dtype))
 
     def grow_cache(self, cache: KVCache, capacity: int) -> KVCache:
         """Return a cache of ``capacity`` slots that begins with a copy of the filled ones of ``cache``."""

@@ -1,5 +1,7 @@
 """Who gets which decoder: a fresh one, the last one again, or a larger one."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -73,6 +75,19 @@ def test_what_is_prepared_beforehand_serves_answers_and_conversations(model: Vit
     assert tape.captures == 1
     grown = model.decoder(1025, conversation)
     assert (grown.cache.capacity, tape.captures) == (1025, 2)
+
+
+def test_a_decoder_that_is_too_small_is_dropped_before_a_larger_one_is_made(
+    model: VitaForGeneration, tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.prepare()
+    small = weakref.ref(model._spare[0].cache)
+    allocate, alive = model.language_model.allocate_cache, []
+    monkeypatch.setattr(
+        model.language_model, "allocate_cache", lambda capacity: alive.append(small()) or allocate(capacity)
+    )
+    with model.lend_decoder(1025):
+        assert alive == [None]
 
 
 def test_on_a_cpu_nothing_is_prepared(model: VitaForGeneration) -> None:

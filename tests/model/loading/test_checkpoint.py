@@ -29,7 +29,7 @@ def copy(embedded_pipeline, tmp_path: Path) -> Path:
 
 def load(folder: Path, dtype: torch.dtype = torch.float32, **options: object) -> VitaModel:
     settings = Settings.read(str(folder), **options)
-    return Checkpoint.open(folder, settings.config, len(settings.tokenizer)).load(CPU, dtype)
+    return Checkpoint.open(folder, settings.config, len(settings.tokenizer)).load(VitaModel, CPU, dtype)
 
 
 def edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -73,7 +73,7 @@ def test_progress_counts_every_byte_once(copy: Path) -> None:
     seen: list[tuple[int, int]] = []
     settings = Settings.read(str(copy))
     checkpoint = Checkpoint.open(copy, settings.config, len(settings.tokenizer))
-    checkpoint.load(CPU, torch.float32, lambda done, total: seen.append((done, total)))
+    checkpoint.load(VitaModel, CPU, torch.float32, lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == sum(tensor.size_bytes for tensor in checkpoint.tensors.values())
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from tests.model.fakes import CONFIG, make_layer, make_model
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.model.language_model import LanguageModel
-from vita_demo.model.quantize import int4 as quantized_int4
-from vita_demo.model.quantize import int8 as quantized_int8
+from vita_demo.model.quantize import linear
 from vita_demo.model.quantize.kernels import MAX_GPU_KERNEL_ROWS, triton_products
 from vita_demo.model.quantize.replace import FORMATS, quantize_in_place, replace_linears
 from vita_demo.resources import resource
@@ -37,14 +36,14 @@ def test_products_are_those_of_the_dequantized_weight(
     assert float((found - expected).abs().max()) < 0.01 * float(expected.abs().max())
 
 
-@pytest.mark.parametrize("module", [quantized_int8, quantized_int4])
+@pytest.mark.parametrize("quantize", FORMATS)
 @torch.inference_mode()
-def test_without_triton_the_weights_are_dequantized(module, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert triton_products(CUDA) is not None, "Triton comes with torch for CUDA"
-    layer = make_layer(module.__name__[-4:], torch.randn(112, 192)).to(CUDA)
+def test_without_triton_the_weights_are_dequantized(quantize: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert triton_products(CUDA), "Triton comes with torch for CUDA"
+    layer = make_layer(quantize, torch.randn(112, 192)).to(CUDA)
     x = torch.randn(1, 192, device=CUDA)
     with_kernels = layer(x)
-    monkeypatch.setattr(module, "triton_products", lambda _device: None)
+    monkeypatch.setattr(linear, "triton_products", lambda _device: {})
     assert torch.allclose(layer(x), with_kernels, rtol=1e-2, atol=1e-1)
 
 

@@ -23,6 +23,7 @@ from vita_demo.model.quantize import linear as quantized_linear
 from vita_demo.model.quantize.int8 import Int8Linear
 from vita_demo.model.quantize.linear import QuantizedLinear, row_blocks
 from vita_demo.model.quantize.replace import FORMATS, count_values, quantize_in_place, weights_bytes
+from vita_demo.model.vita import VitaModel
 from vita_demo.pipeline import Pipeline
 from vita_demo.request import Request
 from vita_demo.resources import resource
@@ -128,7 +129,8 @@ def test_eight_bits_answer_as_float32_does(embedded_pipeline: Pipeline) -> None:
 
 def load(pipeline: Pipeline, quantize: str | None, dtype: torch.dtype = torch.bfloat16):
     folder, tokenizer = pipeline.settings.folder, pipeline.tokenizer
-    return Checkpoint.open(folder, pipeline.settings.config, len(tokenizer)).load(CPU, dtype, quantize=quantize)
+    checkpoint = Checkpoint.open(folder, pipeline.settings.config, len(tokenizer))
+    return checkpoint.load(VitaModel, CPU, dtype, quantize=quantize)
 
 
 @pytest.mark.parametrize("quantize", FORMATS)

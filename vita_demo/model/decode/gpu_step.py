@@ -5,7 +5,6 @@ operations do.  It runs on any device; its graphs have not run on a GPU yet.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,11 +68,12 @@ class GpuStep:
         return self._logits
 
     def _bind(self, step: TorchStep) -> Call:
-        return lambda: self._logits.copy_(step(self._token, self._position))
+        # Without a reference to this object, which would be a cycle and keep the cache until the next collection.
+        token, position, logits = self._token, self._position, self._logits
+        return lambda: logits.copy_(step(token, position))
 
     def _prepare(self, plain: Call, capture: Capture, kernels: bool) -> Call:
         """Choose an implementation and capture it; return ``plain`` where nothing can be captured."""
-        start = time.perf_counter()
         expected = self._probe(plain)  # [probes, vocab_size]
         chosen = plain
         if kernels and triton_serves(self._token.device, self._model.config.head_dim):
@@ -87,8 +87,7 @@ class GpuStep:
             replay = capture(chosen)
             self._check(replay, expected)
             name = "torch's operations" if chosen is plain else "Triton kernels"
-            seconds = time.perf_counter() - start
-            logger.info("a step of %s for %s positions, in %.2f s", name, self._cache.capacity, seconds)
+            logger.info("captured a decode step of %s for %d positions", name, self._cache.capacity)
             return replay
         return plain
 

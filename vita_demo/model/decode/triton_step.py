@@ -44,17 +44,9 @@ def multiply(
     gated: bool = False,
     addend: Tensor | None = None,
 ) -> Tensor:
-    """Multiply one row by a layer's weight [N, K], with what comes before and after the product.
+    """Multiply one row by a layer's weight, quantized or not; see ``triton_kernels.multiply``.
 
-    Args:
-        linear: a layer of the language model, quantized or not.
-        x: [1, K], or with ``gated`` gate and up [1, 2·K].
-        norm: applied to x first.
-        gated: multiply silu(gate) · up.
-        addend: added last, [1, N]; by default the layer's bias.
-
-    Returns:
-        [1, N].
+    The layer's bias is added unless there is another ``addend``.
     """
     if isinstance(linear, QuantizedLinear):
         return _multiply_quantized(linear, x, norm, gated, addend)

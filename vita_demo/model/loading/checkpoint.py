@@ -94,26 +94,16 @@ class Checkpoint:
 
     def load(
         self,
-        device: torch.device,
-        dtype: torch.dtype,
-        progress: Progress | None = None,
-        quantize: str | None = None,
-    ) -> VitaModel:
-        """Build the architecture and read its weights; see ``fill``."""
-        return self.fill(_without_memory(self.config), device, dtype, progress, quantize)
-
-    def fill(
-        self,
-        model: Model,
+        architecture: type[Model],
         device: torch.device,
         dtype: torch.dtype,
         progress: Progress | None = None,
         quantize: str | None = None,
     ) -> Model:
-        """Read the weights straight to ``device`` and ``dtype``.
+        """Build a model and read its weights straight to ``device`` and ``dtype``.
 
         Args:
-            model: of this checkpoint's ``config``, on the meta device.
+            architecture: the model's class.
             device: where the weights go.
             dtype: what they become; normalization statistics and counters keep theirs.
             progress: called with the bytes read so far and in all, from several threads.
@@ -123,6 +113,8 @@ class Checkpoint:
             CheckpointError: when a tensor is missing, unexpected or of another shape.
             ConfigError: when a matrix's shape does not fit the quantized format.
         """
+        with torch.device("meta"):
+            model = architecture(self.config)
         plan, problems = self._plan(model)
         if problems:
             self._refuse(problems)
@@ -146,7 +138,8 @@ class Checkpoint:
 
     def problems(self) -> list[TensorProblem]:
         """List every tensor that is missing, unexpected or of another shape; no weights are read."""
-        return self._plan(_without_memory(self.config))[1]
+        with torch.device("meta"):
+            return self._plan(VitaModel(self.config))[1]
 
     def _plan(self, model: VitaModel) -> tuple[Plan, list[TensorProblem]]:
         """Match the model's tensors with the stored ones."""
@@ -225,11 +218,6 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     raise CheckpointError(f"{folder} holds no {SINGLE} and no index of shards; download the whole checkpoint")
-
-
-def _without_memory(config: VitaConfig) -> VitaModel:
-    with torch.device("meta"):
-        return VitaModel(config)
 
 
 def _targets(model: nn.Module) -> dict[str, Tensor]:

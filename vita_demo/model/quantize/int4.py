@@ -11,13 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vita_demo.model.ops.timing import best_in_turn_s
-from vita_demo.model.quantize.kernels import (
-    MAX_GPU_KERNEL_ROWS,
-    NumbaProduct,
-    numba_is_faster,
-    numba_product,
-    triton_products,
-)
+from vita_demo.model.quantize.kernels import Product, numba_is_faster, numba_product
 from vita_demo.model.quantize.linear import MIN_CPU_GEMM_ROWS, QuantizedLinear
 
 _ZERO_POINT, _LARGEST = 8, 15
@@ -86,17 +80,8 @@ class Int4Linear(QuantizedLinear):
             target += lowest[:, half]
         return out
 
-    def multiply_packed(self, x: Tensor) -> Tensor | None:
-        """Multiply [M, K] to [M, N]; None for many rows, except on the CPU by torch, whose kernel takes any number."""
-        if x.device.type == "cpu":
-            return self._multiply_on_cpu(x)
-        products = triton_products(x.device) if len(x) <= MAX_GPU_KERNEL_ROWS else None
-        if products is None:
-            return None
-        out: Tensor = products.multiply_int4(x, self.packed, self.scales)
-        return out
-
-    def _multiply_on_cpu(self, x: Tensor) -> Tensor | None:
+    def multiply_on_cpu(self, x: Tensor) -> Tensor | None:
+        """See ``QuantizedLinear``; torch's kernel takes any number of rows."""
         multiply = numba_product("int4") if self._by_numba else None
         if multiply is None:
             return multiply_with_torch(x, self.packed, self.scales)
@@ -117,7 +102,7 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
     return out
 
 
-def _time_products(multiply: NumbaProduct) -> tuple[float, float]:
+def _time_products(multiply: Product) -> tuple[float, float]:
     """Return the seconds of Numba's product and of torch's, over more weights than the caches hold."""
     x, packed = torch.ones(1, 1024), torch.ones(16384, 512, dtype=torch.uint8)
     scales = torch.ones(8, 16384, 2, dtype=torch.bfloat16)

@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 
 from vita_demo.model.ops.timing import best_in_turn_s
-from vita_demo.model.quantize.kernels import (
-    MAX_GPU_KERNEL_ROWS,
-    NumbaProduct,
-    numba_is_faster,
-    numba_product,
-    triton_products,
-)
+from vita_demo.model.quantize.kernels import Product, numba_is_faster, numba_product
 from vita_demo.model.quantize.linear import MIN_CPU_GEMM_ROWS, QuantizedLinear
 
 _LARGEST = 127
@@ -53,17 +47,10 @@ class Int8Linear(QuantizedLinear):
         """Return some rows of the weight, [R, K]."""
         return torch.mul(self.packed[rows], self.scales[rows, None].to(dtype))
 
-    def multiply_packed(self, x: Tensor) -> Tensor | None:
-        """Multiply a few rows [M, K] to [M, N]; None for more."""
-        if x.device.type == "cpu":
-            return None if len(x) >= MIN_CPU_GEMM_ROWS else self._multiply_on_cpu(x)
-        products = triton_products(x.device) if len(x) <= MAX_GPU_KERNEL_ROWS else None
-        if products is None:
+    def multiply_on_cpu(self, x: Tensor) -> Tensor | None:
+        """See ``QuantizedLinear``."""
+        if len(x) >= MIN_CPU_GEMM_ROWS:
             return None
-        out: Tensor = products.multiply_int8(x, self.packed, self.scales)
-        return out
-
-    def _multiply_on_cpu(self, x: Tensor) -> Tensor:
         multiply = numba_product("int8") if self._by_numba else None
         return (multiply or multiply_with_torch)(x, self.packed, self.scales)
 
@@ -73,7 +60,7 @@ def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
     return torch._weight_int8pack_mm(x.bfloat16().contiguous(), packed, scales)  # noqa: SLF001
 
 
-def _time_products(multiply: NumbaProduct) -> tuple[float, float]:
+def _time_products(multiply: Product) -> tuple[float, float]:
     """Return the seconds of Numba's product and of torch's, over more weights than the caches hold."""
     operands = torch.ones(1, 1024), torch.ones(16384, 1024, dtype=torch.int8), torch.ones(16384, dtype=torch.bfloat16)
     return best_in_turn_s(lambda: multiply(*operands), lambda: multiply_with_torch(*operands))

@@ -4,9 +4,8 @@ Both are compiled when they are first needed.  Where a compiler is missing, torc
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -18,27 +17,31 @@ logger = logging.getLogger("vita_demo.model.quantize.kernels")
 # Above this many rows, dequantizing once beats a kernel that re-reads the weight for each row.
 MAX_GPU_KERNEL_ROWS = 16
 
-NumbaProduct = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` on the CPU to float32 [M, N]."""
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` to [M, N]; on the CPU to float32."""
 
 
 @cache
-def triton_products(device: torch.device) -> ModuleType | None:
-    """Import the GPU's kernels and try one; None, with one warning, where Triton or its C compiler is missing."""
+def triton_products(device: torch.device) -> Mapping[str, Product]:
+    """Import the GPU's kernels and try one.
+
+    Returns:
+        A product for each format; none, with one warning, where Triton or the C compiler that it needs is missing.
+    """
     try:
-        from vita_demo.model.quantize import triton_kernels
+        from vita_demo.model.quantize.triton_kernels import multiply_int4, multiply_int8
 
         x, scales = (torch.ones(*shape, dtype=torch.bfloat16, device=device) for shape in ((1, 64), (16,)))
-        triton_kernels.multiply_int8(x, torch.ones(16, 64, dtype=torch.int8, device=device), scales)
+        multiply_int8(x, torch.ones(16, 64, dtype=torch.int8, device=device), scales)
     except Exception as error:  # noqa: BLE001 - whatever Triton lacks, torch has a product too
         reason = str(error).split("\n", 1)[0]
         logger.warning("Triton cannot be used (%s): each product on the GPU dequantizes its weights, slowly", reason)
-        return None
-    return triton_kernels
+        return {}
+    return {"int8": multiply_int8, "int4": multiply_int4}
 
 
 @cache
-def numba_product(quantize: str) -> NumbaProduct | None:
+def numba_product(quantize: str) -> Product | None:
     """Compile the CPU's kernel for "int8" or "int4" weights; None, with a log record, where Numba cannot.
 
     Compiling takes seconds once, loading from Numba's cache a fraction of one: no answer should wait for either.
@@ -52,7 +55,7 @@ def numba_product(quantize: str) -> NumbaProduct | None:
         return None
 
 
-def numba_is_faster(quantize: str, time_products: Callable[[NumbaProduct], tuple[float, float]]) -> bool:
+def numba_is_faster(quantize: str, time_products: Callable[[Product], tuple[float, float]]) -> bool:
     """Tell whether Numba's kernel for a format works and beats torch's product here; see ``CpuProfile``.
 
     Args:

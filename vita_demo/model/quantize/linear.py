@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vita_demo.errors import ConfigError
 from vita_demo.model.ops.bfloat16_linear import float32_is_faster
+from vita_demo.model.quantize.kernels import MAX_GPU_KERNEL_ROWS, triton_products
 
 # Values of a dequantized block: what stays in a processor's cache, and what is little of a GPU's memory.
 _CPU_BLOCK_VALUES, _CUDA_BLOCK_VALUES = 1 << 19, 1 << 24
@@ -78,12 +79,16 @@ class QuantizedLinear(nn.Module, ABC):
         """Return some rows of the weight, [R, K]."""
 
     @abstractmethod
-    def multiply_packed(self, x: Tensor) -> Tensor | None:
+    def multiply_on_cpu(self, x: Tensor) -> Tensor | None:
         """Multiply [M, K] by the integers to [M, N]; None where dequantizing is faster."""
 
     def matmul(self, x: Tensor) -> Tensor:
         """Multiply [M, K] by the weight to [M, N], without the bias and in any dtype."""
-        out = self.multiply_packed(x)
+        if x.device.type == "cpu":
+            out = self.multiply_on_cpu(x)
+        else:
+            products = triton_products(x.device) if len(x) <= MAX_GPU_KERNEL_ROWS else {}
+            out = products[self.format](x, self.packed, self.scales) if products else None
         return self._multiply_dequantized(x) if out is None else out
 
     def forward(self, x: Tensor) -> Tensor:
