@@ -29,7 +29,7 @@ LIGHT = (
 """What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""
 HEAVY = {
     *("commands.report", "commands.run.replay"),
-    *(f"commands.doctor.{name}" for name in ("configuration", "devices", "files", "memory", "tensors")),
+    *(f"commands.doctor.{name}" for name in ("checkpoint", "devices", "memory")),
 }
 ONLY_IN = {"rich": ("console", "commands"), "click": ("cli",), "prompt_toolkit": ("console",)}
 
