@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ASSETS, Run
+from vita_demo.answer import Answer
 from vita_demo.commands.compare.modes import MODES
-from vita_demo.commands.compare.record import ModeRun
 
 Vita = Callable[..., Run]
 SCENE = ("--image_path", ASSETS / "scene.png", "--question", "Describe this image.", "--max_new_tokens", 6,
@@ -27,11 +27,11 @@ def test_equal_answers_are_reported_on_stdout(vita: Vita) -> None:
 def test_a_difference_exits_1_after_the_table_and_the_files(
     vita: Vita, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def changed(*arguments: object) -> ModeRun:
+    def changed(*arguments: object) -> Answer:
         run = MODES["iterator"](*arguments)
         return replace(run, token_ids=(*run.token_ids[:3], 1, *run.token_ids[4:]))
 
-    monkeypatch.setattr("vita_demo.commands.compare.run.MODES", {**MODES, "iterator": changed})
+    monkeypatch.setattr("vita_demo.commands.compare.plan.MODES", {**MODES, "iterator": changed})
     report = tmp_path / "report.json"
     run = vita("compare", *SCENE, "--modes", "blocking,iterator", "--runs", 1, "--output", report)
     assert run.code == 1

@@ -263,10 +263,10 @@ def test_the_callbacks_and_their_hooks_are_those_that_ship() -> None:
 
 
 def test_the_commands_of_the_chat_are_those_of_its_table() -> None:
-    from vita_demo.commands.chat.chat import COMMANDS
+    from vita_demo.commands.chat.chat import Chat
 
     table = [name for cells in rows(read("docs/chat.md")) for name in ticked(cells[0])]
-    assert sorted(table) == sorted(f"{command.name} {command.argument}".strip() for command in COMMANDS)
+    assert sorted(table) == sorted(f"{command.name} {command.argument}".strip() for command in Chat.COMMANDS)
 
 
 def test_every_flag_is_an_environment_variable_of_its_name() -> None:

@@ -28,8 +28,8 @@ LIGHT = (
 )
 """What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""
 HEAVY = {
-    *("commands.report", "commands.run.replay", "commands.compare.run"),
-    *(f"commands.doctor.{name}" for name in ("configuration", "devices", "files", "memory", "tensors")),
+    *("commands.report", "commands.run.replay"),
+    *(f"commands.doctor.{name}" for name in ("checkpoint", "devices", "memory")),
 }
 ONLY_IN = {"rich": ("console", "commands"), "click": ("cli",), "prompt_toolkit": ("console",)}
 

@@ -56,14 +56,13 @@ def run(console: "Console", **flags: Any) -> None:
     request = make_request(flags)
     form = _form(flags)
 
-    from vita_demo.commands.run.demo import Demo, Output
+    from vita_demo.commands.run.demo import Demo
 
     callbacks = flags["callback"] or (_DEFAULT_CALLBACKS if flags["enable_callbacks"] else ())
-    output = Output(form, flags["show_state"], callbacks, flags["save_run"])
     source = make_source(flags, console)
     settings = source.read()
     options = make_options(flags, settings)
-    Demo(source, settings, output, console).run(request, options)
+    Demo(source, settings, console, form, flags["show_state"], callbacks, flags["save_run"]).run(request, options)
 
 
 def _form(flags: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ def test_attached_files_go_with_one_question(talk: Talk, tmp_path: Path) -> None
         f'/image {SCENE} "{spaced}"', "Both?", f"/save {file}", "/exit", "never asked",
     )  # fmt: skip
     assert errors(run) == []
-    turns = read_chat(file).turns
+    _, turns = read_chat(file)
     assert [turn.request.question for turn in turns] == ["Which?", "", "bare", "Moves?", "Both?"]
     assert turns[0].request.image_paths == turns[4].request.image_paths == (SCENE, spaced)
     assert turns[1].request.audio_path == VOICE
@@ -104,9 +104,9 @@ def test_undo_and_regen_and_system(talk: Talk, tmp_path: Path) -> None:
     assert answers[2] == answers[0] != answers[1]
     assert "took back: What can you do? · turns left: 1" in run.err
     assert "positions: 1 computed" in run.err
-    saved = read_chat(file)
-    assert saved.system == "You are a pirate."
-    assert [turn.request.question for turn in saved.turns] == ["two"]
+    system, turns = read_chat(file)
+    assert system == "You are a pirate."
+    assert [turn.request.question for turn in turns] == ["two"]
     assert talk("two", flags=("--system", "You are a pirate.")).out == answers[3] + "\n"
 
 
@@ -251,7 +251,7 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     chat.close()
     assert chat.exitstatus == 0
 
-    turns = read_chat(file).turns
+    _, turns = read_chat(file)
     questions = ["What is this?", "And this?", "wait\nfor me", "", "two\nlines", "The last?"]
     assert [turn.request.question for turn in turns] == questions
     assert [len(turn.answer.token_ids) for turn in turns] == [8, 8, 4, 8, 8, 8]

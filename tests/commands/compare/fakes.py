@@ -1,10 +1,11 @@
 """Invented comparisons, with times that a reader can check in their head."""
 
-from vita_demo.commands.compare.record import Comparison, ModeResult, ModeRun
+from vita_demo.answer import Answer
+from vita_demo.commands.compare.record import Comparison, ModeResult
 from vita_demo.metrics import RunStats
 
 
-def make_run(total_s: float, token_ids: tuple[int, ...] = (5, 6, 7), text: str = "a b c") -> ModeRun:
+def make_run(total_s: float, token_ids: tuple[int, ...] = (5, 6, 7), text: str = "a b c") -> Answer:
     """A run of three tokens with even gaps: the first after half of the time, the last at the end."""
     stats = RunStats(
         stages={"load": 9.0, "media": 0.1 * total_s, "prefill": 0.4 * total_s, "decode": 0.5 * total_s},
@@ -17,7 +18,7 @@ def make_run(total_s: float, token_ids: tuple[int, ...] = (5, 6, 7), text: str =
         token_gaps_s=[0.25 * total_s] * 2,
         peak_memory_bytes=1000,
     )
-    return ModeRun(token_ids, text, stats)
+    return Answer(text, token_ids, "length", stats=stats)
 
 
 def make_comparison(**times_s: tuple[float, ...]) -> Comparison:

@@ -10,8 +10,8 @@ import pytest
 from tests.commands.compare.fakes import make_comparison, make_run
 from tests.conftest import ASSETS
 from vita_demo.commands.compare.output import WRITERS, check_output, write
-from vita_demo.commands.compare.record import ModeResult
-from vita_demo.commands.compare.run import compare
+from vita_demo.commands.compare.plan import Plan
+from vita_demo.commands.compare.record import ModeResult, stages_s
 from vita_demo.errors import ComparisonError, InputError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.request import Request
@@ -20,7 +20,7 @@ from vita_demo.request import Request
 def test_json_and_csv_hold_every_run(tmp_path: Path, embedded_pipeline) -> None:
     options = GenerationOptions(max_new_tokens=5)
     request = Request(question="What is this?", image_paths=(ASSETS / "scene.png",))
-    comparison = compare(embedded_pipeline, request, options, modes=("blocking", "iterator"), runs=3)
+    comparison = Plan(("blocking", "iterator"), runs=3).compare(embedded_pipeline, request, options)
     write(comparison, tmp_path / "x.json")
     report = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     assert report["schema_version"] == 1
@@ -39,10 +39,10 @@ def test_json_and_csv_hold_every_run(tmp_path: Path, embedded_pipeline) -> None:
     names = [("blocking", "1"), ("blocking", "2"), ("blocking", "3"), ("iterator", "1")]
     assert [(row["mode"], row["run"]) for row in rows][:4] == names
     assert len(rows) == 6
-    first = comparison.modes[0].runs[0]
-    assert float(rows[0]["total_s"]) == first.stats.total_s
-    assert float(rows[0]["decode_s"]) == first.stages_s["decode"]
-    assert float(rows[0]["other_s"]) == first.stages_s["other"]
+    first = comparison.modes[0].runs[0].stats
+    assert float(rows[0]["total_s"]) == first.total_s
+    assert float(rows[0]["decode_s"]) == stages_s(first)["decode"]
+    assert float(rows[0]["other_s"]) == stages_s(first)["other"]
 
 
 def test_markdown_is_a_table(tmp_path: Path) -> None:

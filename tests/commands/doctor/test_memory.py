@@ -5,9 +5,9 @@ import torch
 
 from tests.commands.doctor.fakes import device
 from vita_demo.checkpoint.config import VitaConfig
-from vita_demo.commands.doctor.files import Weights
+from vita_demo.commands.doctor.checkpoint import Weights, count_parameters
 from vita_demo.commands.doctor.finding import Finding
-from vita_demo.commands.doctor.memory import MemoryTable, check_fit, check_memory, count_parameters
+from vita_demo.commands.doctor.memory import MemoryTable, check_fit, check_memory
 from vita_demo.resources import resource
 
 PARAMETERS = 8_322_947_232

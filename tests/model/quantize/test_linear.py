@@ -13,7 +13,8 @@ from tests.conftest import ASSETS
 from tests.model.fakes import WIDE, make_layer, make_model, walk
 from tools.save_checkpoint import save_checkpoint
 from vita_demo.checkpoint.config import VitaConfig
-from vita_demo.commands.doctor.memory import MemoryTable, count_parameters
+from vita_demo.commands.doctor.checkpoint import count_parameters
+from vita_demo.commands.doctor.memory import MemoryTable
 from vita_demo.errors import CheckpointError, ConfigError, InputError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.model import language_model

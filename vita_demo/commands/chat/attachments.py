@@ -9,36 +9,36 @@ from vita_demo.errors import InputError
 
 @dataclass(frozen=True)
 class Attachments:
-    """Pictures or a video, and a sound.
+    """Pictures or a video, and a sound, as a ``Request`` has them.
 
     Raises:
         InputError: when there are both pictures and a video.
     """
 
-    images: tuple[Path, ...] = ()
-    video: Path | None = None
-    audio: Path | None = None
+    image_paths: tuple[Path, ...] = ()
+    video_path: Path | None = None
+    audio_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no question could have."""
-        if self.images and self.video is not None:
+        if self.image_paths and self.video_path is not None:
             raise InputError(
-                f"{self.images[0].name} and {self.video.name} do not go together: a question is about pictures or "
-                "a video; ask about one first"
+                f"{self.image_paths[0].name} and {self.video_path.name} do not go together: "
+                "a question is about pictures or a video; ask about one first"
             )
 
     @property
     def names(self) -> str:
         """The files' names; empty without any."""
-        paths = (*self.images, *(path for path in (self.video, self.audio) if path is not None))
+        paths = (*self.image_paths, *(path for path in (self.video_path, self.audio_path) if path is not None))
         return " + ".join(path.name for path in paths)
 
 
-def split_paths(command: str, argument: str) -> tuple[Path, ...]:
+def paths_after(command: str, argument: str, exist: bool = True) -> tuple[Path, ...]:
     """Read what follows ``command`` as paths: one that may hold spaces, or several in shell quoting.
 
     Raises:
-        InputError: when there is none, or a quote is not closed.
+        InputError: when there is none, a quote is not closed, or they shall ``exist`` and one does not.
     """
     try:
         whole = Path(argument).expanduser()
@@ -49,28 +49,19 @@ def split_paths(command: str, argument: str) -> tuple[Path, ...]:
         raise InputError(f"{command} {argument}: {error}; check the quotes and the path") from error
     if not paths:
         raise InputError(f"{command} needs a path after it")
-    return paths
-
-
-def existing_paths(command: str, argument: str) -> tuple[Path, ...]:
-    """Read what follows ``command`` as paths of files that are there.
-
-    Raises:
-        InputError: naming the one that is not.
-    """
-    paths = split_paths(command, argument)
     for path in paths:
-        if not _exists(path):
+        if exist and not _exists(path):
             raise InputError(f"{command} {path}: there is no such file; check the path")
     return paths
 
 
-def single_path(command: str, paths: tuple[Path, ...]) -> Path:
-    """Return the only path.
+def path_after(command: str, argument: str, exist: bool = True) -> Path:
+    """Return the only path; see ``paths_after``.
 
     Raises:
-        InputError: when there are more.
+        InputError: also when there are more.
     """
+    paths = paths_after(command, argument, exist)
     if len(paths) > 1:
         raise InputError(f"{command} takes one path, not {len(paths)}; quote a path that holds spaces")
     return paths[0]

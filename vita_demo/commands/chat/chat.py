@@ -5,16 +5,17 @@ stdout gets the answers and nothing else.  Knows no terminal: lines come from a 
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import PromptSummary
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.chat.attachments import Attachments, existing_paths, single_path, split_paths
+from vita_demo.commands.chat.attachments import Attachments, path_after, paths_after
 from vita_demo.commands.chat.saved_chat import SavedChat, read_chat, write_chat
 from vita_demo.commands.chat.view import turn_line, turns_table
 from vita_demo.commands.run.demo import interruptible
@@ -24,7 +25,6 @@ from vita_demo.errors import ConfigError, InputError, VitaDemoError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.stopping import StopSignal
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
@@ -38,26 +38,11 @@ class Command:
     name: str
     argument: str
     description: str
+    run: Callable[["Chat", str], None]
 
 
-COMMANDS = (
-    Command("/image", "PATH…", "attach pictures to the next question"),
-    Command("/video", "PATH", "attach a video to the next question"),
-    Command("/audio", "PATH", "attach a sound; with an empty question it asks"),
-    Command("/system", "[TEXT]", "begin anew with this system prompt, or with the model's own"),
-    Command("/regen", "", "answer the last question again"),
-    Command("/undo", "", "take the last question and its answer back"),
-    Command("/stats", "", "show what each turn cost"),
-    Command("/save", "FILE", "save the conversation"),
-    Command("/load", "FILE", "go on with a saved conversation"),
-    Command("/help", "", "list the commands"),
-    Command("/exit", "", "end the chat, as Ctrl-D does"),
-)
-PATH_COMMANDS = frozenset(command.name for command in COMMANDS if {"PATH…", "PATH", "FILE"} & {command.argument})
-
-
-class Chat:
-    """One chat.
+class Chat(GenerationCallback):
+    """One chat, which watches its own answers.
 
     Args:
         conversation: what remembers.
@@ -76,19 +61,6 @@ class Chat:
         self._attached = Attachments()
         self._told_full = False
         self._done = False
-        self._handlers: dict[str, Callable[[str], None]] = {
-            "/image": self._attach_images,
-            "/video": self._attach_video,
-            "/audio": self._attach_audio,
-            "/system": self._begin_anew,
-            "/regen": self._answer_again,
-            "/undo": self._undo,
-            "/stats": self._stats,
-            "/save": self._save,
-            "/load": self._load,
-            "/help": self._help,
-            "/exit": self._exit,
-        }
 
     def run(self, reader: LineReader) -> None:
         """Take entries until the end of input or ``/exit``."""
@@ -116,37 +88,30 @@ class Chat:
         """
         if entry.startswith("/"):
             name, *rest = entry.split(maxsplit=1)
-            argument = rest[0].strip() if rest else ""
-            self._handler(name, argument)(argument)
-        elif entry.strip() or self._attached.audio is not None:
+            self._run_command(name, rest[0].strip() if rest else "")
+        elif entry.strip() or self._attached.audio_path is not None:
             attached, self._attached = self._attached, Attachments()
-            request = Request(
-                question=entry.strip(),
-                image_paths=attached.images,
-                video_path=attached.video,
-                audio_path=attached.audio,
-            )
-            ask = self.conversation.ask
-            self._show(lambda signal, watchers: ask(request, self.options, callbacks=watchers, signal=signal))
+            request = Request(question=entry.strip(), **vars(attached))
+            self._show(partial(self.conversation.ask, request))
         elif self._attached.names:
             self.console.note(f"type a question about {self._attached.names}")
 
-    def _handler(self, name: str, argument: str) -> Callable[[str], None]:
-        command = next((command for command in COMMANDS if command.name == name), None)
+    def _run_command(self, name: str, argument: str) -> None:
+        command = next((command for command in self.COMMANDS if command.name == name), None)
         if command is None:
-            close = get_close_matches(name, self._handlers, n=1)
+            close = get_close_matches(name, [command.name for command in self.COMMANDS], n=1)
             advice = f"did you mean {close[0]}?" if close else "/help lists them; a space before it makes it a question"
             raise InputError(f"{name} is no command; {advice}")
         if argument and not command.argument:
             raise InputError(f"{name} {argument}: nothing goes after {name}; leave it out")
-        return self._handlers[name]
+        command.run(self, argument)
 
-    def _show(self, begin: Callable[[StopSignal, Sequence[GenerationCallback]], Iterator[Event]]) -> None:
+    def _show(self, begin: Callable[..., Iterator[Event]]) -> None:
         """Print an answer as it is made; Ctrl-C ends it and keeps what there is."""
         in_line = False
         try:
             with interruptible() as signal:
-                for event in begin(signal, [_Start(self._announce)]):
+                for event in begin(self.options, callbacks=[self], signal=signal):
                     in_line = event.finish_reason is None
                     sys.stdout.write(event.text + "\n" * (not in_line))
                     sys.stdout.flush()
@@ -157,7 +122,9 @@ class Chat:
                 sys.stdout.write("\n")
         self._tell_when_full(self.conversation.free_positions)
 
-    def _announce(self, prompt: PromptSummary) -> None:
+    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Say what is known of the prompt before the first token."""
+        prompt: PromptSummary = kwargs["prompt"]
         for note in prompt.notes:
             self.console.note(note)
         trained = self.conversation.trained_positions
@@ -178,18 +145,18 @@ class Chat:
         self._told_full = full
 
     def _attach_images(self, argument: str) -> None:
-        images = existing_paths("/image", argument)
-        self._attach(replace(self._attached, images=(*self._attached.images, *images)))
+        images = (*self._attached.image_paths, *paths_after("/image", argument))
+        self._attach(replace(self._attached, image_paths=images))
 
     def _attach_video(self, argument: str) -> None:
-        self._attach(replace(self._attached, video=single_path("/video", existing_paths("/video", argument))))
+        self._attach(replace(self._attached, video_path=path_after("/video", argument)))
 
     def _attach_audio(self, argument: str) -> None:
-        self._attach(replace(self._attached, audio=single_path("/audio", existing_paths("/audio", argument))))
+        self._attach(replace(self._attached, audio_path=path_after("/audio", argument)))
 
     def _attach(self, attached: Attachments) -> None:
         self._attached = attached
-        alone = "" if attached.audio is None else "; an empty line lets the sound ask"
+        alone = "" if attached.audio_path is None else "; an empty line lets the sound ask"
         self.console.note(f"the next question goes with {attached.names}{alone}")
 
     def _begin_anew(self, argument: str) -> None:
@@ -198,8 +165,7 @@ class Chat:
         self.console.note("a new conversation with " + ("this" if argument else "the model's own") + " system prompt")
 
     def _answer_again(self, _: str) -> None:
-        again = self.conversation.regenerate
-        self._show(lambda signal, watchers: again(self.options, callbacks=watchers, signal=signal))
+        self._show(self.conversation.regenerate)
 
     def _undo(self, _: str) -> None:
         turn = self.conversation.undo()
@@ -213,34 +179,37 @@ class Chat:
         self.console.show(turns_table(self.conversation.turns))
 
     def _save(self, argument: str) -> None:
-        path = single_path("/save", split_paths("/save", argument))
-        write_chat(SavedChat(self.conversation.system, self.conversation.turns), path)
+        path = path_after("/save", argument, exist=False)
+        write_chat(path, self.conversation.system, self.conversation.turns)
         self.console.note(f"saved {len(self.conversation.turns)} turns to {path}")
 
     def _load(self, argument: str) -> None:
-        saved = read_chat(single_path("/load", existing_paths("/load", argument)))
-        self.conversation.restart(saved.system, saved.turns)
+        system, turns = read_chat(path_after("/load", argument))
+        self.conversation.restart(system, turns)
         self._told_full = False
-        self.console.note(f"loaded {len(saved.turns)} turns")
+        self.console.note(f"loaded {len(turns)} turns")
 
     def _help(self, _: str) -> None:
-        for command in COMMANDS:
+        for command in self.COMMANDS:
             self.console.note(f"{command.name + ' ' + command.argument:14} {command.description}")
         self.console.note("Alt-Enter or a backslash at the end begins a new line; Ctrl-C stops an answer")
 
     def _exit(self, _: str) -> None:
         self._done = True
 
-
-class _Start(GenerationCallback):
-    """Hands on what is known before the first token."""
-
-    def __init__(self, announce: Callable[[PromptSummary], None]) -> None:
-        self._announce = announce
-
-    def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Announce the prompt."""
-        self._announce(kwargs["prompt"])
+    COMMANDS = (
+        Command("/image", "PATH…", "attach pictures to the next question", _attach_images),
+        Command("/video", "PATH", "attach a video to the next question", _attach_video),
+        Command("/audio", "PATH", "attach a sound; with an empty question it asks", _attach_audio),
+        Command("/system", "[TEXT]", "begin anew with this system prompt, or with the model's own", _begin_anew),
+        Command("/regen", "", "answer the last question again", _answer_again),
+        Command("/undo", "", "take the last question and its answer back", _undo),
+        Command("/stats", "", "show what each turn cost", _stats),
+        Command("/save", "FILE", "save the conversation", _save),
+        Command("/load", "FILE", "go on with a saved conversation", _load),
+        Command("/help", "", "list the commands", _help),
+        Command("/exit", "", "end the chat, as Ctrl-D does", _exit),
+    )
 
 
 def begin_chat(system: str | None, load: Path | None) -> SavedChat:
@@ -251,7 +220,7 @@ def begin_chat(system: str | None, load: Path | None) -> SavedChat:
         InputError: when the file holds no conversation.
     """
     if load is None:
-        return SavedChat(system)
+        return system, ()
     if system is not None:
         raise ConfigError(f"--load {load} brings its own system prompt; leave --system out")
     return read_chat(load)
@@ -278,8 +247,10 @@ def run_chat(
     with console.stages() as stages:
         pipeline = Pipeline.of(source, settings, stages.loading)
     conversation = Conversation(pipeline)
-    conversation.restart(saved.system, saved.turns)
-    reader = make_reader(console, {command.name: command.description for command in COMMANDS}, PATH_COMMANDS)
+    conversation.restart(*saved)
+    commands = {command.name: command.description for command in Chat.COMMANDS}
+    with_paths = frozenset(command.name for command in Chat.COMMANDS if command.argument in ("PATH…", "PATH", "FILE"))
+    reader = make_reader(console, commands, with_paths)
     if reader.interactive:
         console.note("/help lists the commands, Ctrl-D ends the chat")
     Chat(conversation, options, console, debug).run(reader)

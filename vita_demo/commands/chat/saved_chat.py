@@ -1,7 +1,6 @@
 """A conversation as a JSON file: turns, paths of media and token ids."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +9,23 @@ from vita_demo.errors import InputError
 from vita_demo.request import Request
 
 SCHEMA_VERSION = 1
+SavedChat = tuple[str | None, tuple[Turn, ...]]
+"""The user's system prompt, None where the model's own holds, and the turns, the oldest first."""
 
 
-@dataclass(frozen=True)
-class SavedChat:
-    """What a conversation is made of.
-
-    Attributes:
-        system: the user's system prompt; None where the model's own holds.
-        turns: questions and answers, the oldest first.
-    """
-
-    system: str | None
-    turns: tuple[Turn, ...] = ()
-
-
-def write_chat(chat: SavedChat, path: Path) -> None:
-    """Save ``chat``; media are saved as absolute paths.
+def write_chat(path: Path, system: str | None, turns: tuple[Turn, ...]) -> None:
+    """Save a conversation; media are saved as absolute paths.
 
     Raises:
         InputError: when the file cannot be written, or is there and no saved conversation.
     """
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "system": chat.system,
-        "turns": [_turn_to_json(turn) for turn in chat.turns],
-    }
+    content = {"schema_version": SCHEMA_VERSION, "system": system, "turns": [_turn_to_json(turn) for turn in turns]}
     try:
         if path.exists():
-            _refuse_other_files(path)
+            read_chat(path)  # so that a slip of the keyboard overwrites no picture
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except InputError as error:
+        raise InputError(f"{path} is there already and no saved conversation; give another name") from error
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); give another place") from error
 
@@ -54,19 +40,11 @@ def read_chat(path: Path) -> SavedChat:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
-        return SavedChat(content["system"], tuple(_turn_from_json(turn) for turn in content["turns"]))
+        return content["system"], tuple(_turn_from_json(turn) for turn in content["turns"])
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no saved conversation ({error}); give a file that /save wrote") from error
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Keep a slip of the keyboard from overwriting a picture."""
-    try:
-        read_chat(path)
-    except InputError as error:
-        raise InputError(f"{path} is there already and no saved conversation; give another name") from error
 
 
 def _turn_to_json(turn: Turn) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from io import StringIO
 from pathlib import Path
 
 from vita_demo.commands.compare.metric import METRICS
-from vita_demo.commands.compare.record import STAGES, Comparison, ModeResult
+from vita_demo.commands.compare.page import render_page
+from vita_demo.commands.compare.record import STAGES, Comparison, ModeResult, stages_s
 from vita_demo.errors import ComparisonError, InputError
 
 
@@ -49,13 +50,13 @@ def to_json(comparison: Comparison) -> str:
 def to_csv(comparison: Comparison) -> str:
     """Write a row for each run."""
     text = StringIO()
-    names = ["mode", "run", "tokens", *(metric.name for metric in METRICS), *(f"{stage}_s" for stage in STAGES)]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    metrics = [metric.name for metric in METRICS]
+    writer.writerow(["mode", "run", "tokens", *metrics, *(f"{stage}_s" for stage in STAGES)])
     for mode in comparison.modes:
         for number, run in enumerate(mode.runs, 1):
-            metrics = (getattr(run.stats, metric.name) for metric in METRICS)
-            writer.writerow([mode.name, number, run.stats.tokens, *metrics, *run.stages_s.values()])
+            values = (getattr(run.stats, name) for name in metrics)
+            writer.writerow([mode.name, number, run.stats.tokens, *values, *stages_s(run.stats).values()])
     return text.getvalue()
 
 
@@ -76,21 +77,14 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def _markdown_row(comparison: Comparison, mode: ModeResult) -> str:
-    cells = [comparison.cell(mode, metric) for metric in METRICS]
-    texts = (" ".join(filter(None, (cell.median, cell.ratio, cell.span and f"({cell.span})"))) for cell in cells)
+    cells = (comparison.cell(mode, metric) for metric in METRICS)
+    texts = (" ".join(filter(None, (median, ratio, span and f"({span})"))) for median, ratio, span in cells)
     return f"| {mode.name} | " + " | ".join(texts) + " |"
-
-
-def to_html(comparison: Comparison) -> str:
-    """Write a page that needs no other file."""
-    from vita_demo.commands.compare.page import render_page
-
-    return render_page(comparison)
 
 
 WRITERS: Mapping[str, Callable[[Comparison], str]] = {
     ".json": to_json,
     ".csv": to_csv,
     ".md": to_markdown,
-    ".html": to_html,
+    ".html": render_page,
 }

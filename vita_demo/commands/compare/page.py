@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from vita_demo.commands.compare.metric import METRICS
-from vita_demo.commands.compare.record import STAGES, Comparison
+from vita_demo.commands.compare.record import STAGES, Comparison, token_times_s
 from vita_demo.commands.ticks import ticks
 
 _MAX_POINTS = 200
@@ -33,6 +31,8 @@ class Axis:
 
 def render_page(comparison: Comparison) -> str:
     """Fill in ``page.html``."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -53,15 +53,15 @@ def render_page(comparison: Comparison) -> str:
         files=[Path(file).name for file in files if file],
         x=x,
         y=y,
-        lines={name: _polyline(run.token_times_s, x, y) for name, run in runs.items()},
+        lines={name: _polyline(token_times_s(run.stats), x, y) for name, run in runs.items()},
         blocking_end=x(runs["blocking"].stats.total_s) if "blocking" in runs else None,
         stages=[stage for stage in STAGES if any(stages[stage] > 0 for stages in stages_s)],
         longest_s=max(sum(stages.values()) for stages in stages_s),
     )
 
 
-def _polyline(token_times_s: Sequence[float], x: Axis, y: Axis) -> str:
+def _polyline(times_s: Sequence[float], x: Axis, y: Axis) -> str:
     """Return the points of tokens over time, thinned so that a long answer does not make a large page."""
-    points = [f"{x(time_s)},{y(number)}" for number, time_s in enumerate(token_times_s, 1)]
+    points = [f"{x(time_s)},{y(number)}" for number, time_s in enumerate(times_s, 1)]
     step = len(points) // _MAX_POINTS + 1
     return " ".join([*points[:-1:step], *points[-1:]])

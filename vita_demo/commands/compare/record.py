@@ -9,6 +9,7 @@ from itertools import accumulate
 from statistics import median
 from typing import Any
 
+from vita_demo.answer import Answer
 from vita_demo.commands.compare.metric import METRICS, Metric
 from vita_demo.metrics import REQUEST_STAGES, RunStats
 
@@ -16,31 +17,15 @@ SCHEMA_VERSION = 1
 STAGES = (*REQUEST_STAGES, "other")
 
 
-@dataclass(frozen=True)
-class ModeRun:
-    """One run.
+def token_times_s(stats: RunStats) -> tuple[float, ...]:
+    """Return when each token was on the host, in seconds after the request was accepted."""
+    return () if stats.ttft_s is None else tuple(accumulate(stats.token_gaps_s, initial=stats.ttft_s))
 
-    Attributes:
-        token_ids: all generated ids.
-        text: the text as this mode's consumer received it.
-        stats: times and rates.
-    """
 
-    token_ids: tuple[int, ...]
-    text: str
-    stats: RunStats
-
-    @property
-    def token_times_s(self) -> tuple[float, ...]:
-        """When each token was on the host, in seconds after the request was accepted."""
-        first = self.stats.ttft_s
-        return () if first is None else tuple(accumulate(self.stats.token_gaps_s, initial=first))
-
-    @property
-    def stages_s(self) -> dict[str, float]:
-        """Seconds in each of ``STAGES``; they add up to the total time."""
-        stages = self.stats.stages_without_overlap
-        return {**stages, "other": max(0.0, self.stats.total_s - sum(stages.values()))}
+def stages_s(stats: RunStats) -> dict[str, float]:
+    """Return the seconds in each of ``STAGES``; they add up to the total time."""
+    stages = stats.stages_without_overlap
+    return {**stages, "other": max(0.0, stats.total_s - sum(stages.values()))}
 
 
 @dataclass(frozen=True)
@@ -59,40 +44,25 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A spread as text, the same in every table.
-
-    Attributes:
-        median: in the metric's unit; a dash when no run has the metric.
-        ratio: such as "×1.02"; empty for the baseline.
-        span: such as "0.98–1.20"; a single number where both ends read the same.
-    """
-
-    median: str
-    ratio: str = ""
-    span: str = ""
-
-
-@dataclass(frozen=True)
 class ModeResult:
-    """All measured runs of one mode, in the order in which they ran."""
+    """The answers of all measured runs of one mode, in the order in which they ran; the text is what it received."""
 
     name: str
-    runs: tuple[ModeRun, ...]
+    runs: tuple[Answer, ...]
 
     def values(self, metric: str) -> list[float]:
         """Return the metric of each run that has it."""
         return [value for run in self.runs if (value := getattr(run.stats, metric)) is not None]
 
     @property
-    def typical_run(self) -> ModeRun:
+    def typical_run(self) -> Answer:
         """The run with the median total time; of an even number the shorter of the middle two."""
         return sorted(self.runs, key=lambda run: run.stats.total_s)[(len(self.runs) - 1) // 2]
 
     @property
     def stages_s(self) -> dict[str, float]:
         """The median seconds of each stage."""
-        return {stage: median(run.stages_s[stage] for run in self.runs) for stage in STAGES}
+        return {stage: median(stages_s(run.stats)[stage] for run in self.runs) for stage in STAGES}
 
 
 @dataclass(frozen=True)
@@ -151,7 +121,7 @@ class Comparison:
         return next((mode for mode in self.modes if mode.name == "blocking"), self.modes[0])
 
     @property
-    def reference(self) -> ModeRun:
+    def reference(self) -> Answer:
         """The run whose token ids and text all others must have."""
         return self.baseline.runs[0]
 
@@ -168,14 +138,18 @@ class Comparison:
         ratio = median(values) / median(base) if base and median(base) else None
         return Spread(median(values), min(values), max(values), ratio)
 
-    def cell(self, mode: ModeResult, metric: Metric) -> Cell:
-        """Write the spread of a metric for a table."""
+    def cell(self, mode: ModeResult, metric: Metric) -> tuple[str, str, str]:
+        """Write the spread of a metric, the same in every table: median, ratio such as "×1.02", and "0.98–1.20".
+
+        The median is a dash when no run has the metric; the ratio is empty for the baseline; the last is a single
+        number where both ends read the same.
+        """
         spread = self.spread(mode, metric.name)
         if spread is None:
-            return Cell("–")
+            return "–", "", ""
         ratio = "" if spread.ratio is None or mode is self.baseline else f"×{spread.ratio:.2f}"
         ends = dict.fromkeys(metric.write(value) for value in (spread.minimum, spread.maximum))
-        return Cell(metric.write(spread.median), ratio, "–".join(ends))
+        return metric.write(spread.median), ratio, "–".join(ends)
 
     @property
     def verdict(self) -> str:
@@ -186,18 +160,14 @@ class Comparison:
         return f"all {runs} runs in {len(self.modes)} modes gave the same {tokens:,} token ids and the same text"
 
     @property
-    def sampling(self) -> str:
-        """How tokens were selected."""
-        return f"sampled with seed {self.options['seed']}" if self.options["do_sample"] else "greedy"
-
-    @property
     def conditions(self) -> tuple[str, ...]:
         """Runs, model, machine and versions, a line each."""
-        host, model = self.host, self.model
+        host, model, options = self.host, self.model, self.options
+        sampling = f"sampled with seed {options['seed']}" if options["do_sample"] else "greedy"
         precision = f"{model['quantize']} and {model['dtype']}" if model.get("quantize") else model["dtype"]
         weights = f"{model['parameters'] / 1e6:,.1f} million parameters in {precision} on {model['device']}"
         return (
-            f"{self.runs_per_mode} runs of each mode, interleaved, after one warm-up of each · {self.sampling}",
+            f"{self.runs_per_mode} runs of each mode, interleaved, after one warm-up of each · {sampling}",
             f"{weights} · prompt of {self.reference.stats.prompt_positions:,} positions",
             f"{host['platform']} · {host['processor']}, {host['cores']} cores · threads: {host['threads']}",
             " · ".join(f"{name} {version}" for name, version in self.versions.items()),
@@ -215,14 +185,10 @@ class Comparison:
         """Return everything, as written to JSON."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "request": dict(self.request),
-            "options": dict(self.options),
-            "model": dict(self.model),
-            "host": dict(self.host),
-            "versions": dict(self.versions),
+            **vars(self),
             "baseline": self.baseline.name,
             "equal": self.difference is None,
-            "difference": None if self.difference is None else asdict(self.difference),
+            "difference": self.difference and asdict(self.difference),
             "modes": [self._mode_to_dict(mode) for mode in self.modes],
         }
 
@@ -231,15 +197,12 @@ class Comparison:
         runs = [
             {
                 "run": number,
-                "token_ids": list(run.token_ids),
+                "token_ids": run.token_ids,
                 "text": run.text,
-                "token_times_s": list(run.token_times_s),
+                "token_times_s": token_times_s(run.stats),
                 "metrics": run.stats.to_dict(),
             }
             for number, run in enumerate(mode.runs, 1)
         ]
-        return {
-            "mode": mode.name,
-            "summary": {name: None if spread is None else asdict(spread) for name, spread in spreads.items()},
-            "runs": runs,
-        }
+        summary = {name: spread and asdict(spread) for name, spread in spreads.items()}
+        return {"mode": mode.name, "summary": summary, "runs": runs}

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vita_demo.commands.compare.metric import METRICS, Metric
-from vita_demo.commands.compare.record import Comparison, ModeResult
+from vita_demo.commands.compare.record import Comparison
 from vita_demo.console.rich_consoles import stdout_console
 
 _FEWER = ("ttft_s", "tpot_s", "decode_tps", "total_s", "peak_memory_bytes")
@@ -46,10 +46,9 @@ def _table(comparison: Comparison, metrics: Sequence[Metric]) -> Table:
     for metric in metrics:
         table.add_column(f"{metric.label}\n{metric.unit}", justify="right", no_wrap=True)
     for mode in comparison.modes:
-        table.add_row(mode.name, *(_cell(comparison, mode, metric) for metric in metrics))
+        cells = (comparison.cell(mode, metric) for metric in metrics)
+        texts = (
+            Text.assemble((median, "bold"), f" {ratio}".rstrip(), "\n", (span, "dim")) for median, ratio, span in cells
+        )
+        table.add_row(mode.name, *texts)
     return table
-
-
-def _cell(comparison: Comparison, mode: ModeResult, metric: Metric) -> Text:
-    cell = comparison.cell(mode, metric)
-    return Text.assemble((cell.median, "bold"), cell.ratio and f" {cell.ratio}", "\n", (cell.span, "dim"))

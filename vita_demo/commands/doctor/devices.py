@@ -40,7 +40,8 @@ def check_devices(findings: list[Finding]) -> tuple[Device, ...]:
     for device in devices:
         memory = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
         findings.append(Finding(GROUP, "ok", f"{device.name}: {device.description}, {memory}"))
-    findings.append(Finding(GROUP, "ok", f"CPU profile: {_profile()}"))
+    use_threads()  # for which the CPU's profile is measured, as a run does
+    findings.append(Finding(GROUP, "ok", f"CPU profile: {cpu_profile().describe()}"))
     fix = "the GPU stays unused until this is solved; without it the CPU works"
     findings += [Finding(GROUP, "note", line, fix) for line in warning_lines]
     if len(devices) == 1 and not warning_lines and shutil.which("nvidia-smi"):
@@ -65,12 +66,6 @@ def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
                 devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free))
     warning_lines += [str(warning.message).strip().splitlines()[0] for warning in caught]
     return tuple(devices), tuple(warning_lines)
-
-
-def _profile() -> str:
-    """Describe the arithmetic that was measured as the fastest here, for the number of threads of a run."""
-    use_threads()
-    return cpu_profile().describe()
 
 
 def _cpu() -> Device:

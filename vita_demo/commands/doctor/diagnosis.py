@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import RELEASED
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.doctor import folder, media, software
-from vita_demo.commands.doctor.finding import Finding
+from vita_demo.commands.doctor import media, software
+from vita_demo.commands.doctor.finding import MEMORY, Finding
+from vita_demo.errors import VitaDemoError
 from vita_demo.resources import resource
 
 if TYPE_CHECKING:
-    from vita_demo.commands.doctor.devices import Device
     from vita_demo.commands.doctor.memory import MemoryTable
 
 SCHEMA_VERSION = 1
 
-Arguments = ParamSpec("Arguments")
+Arguments = TypeVarTuple("Arguments")
 Value = TypeVar("Value")
 
 
@@ -52,7 +51,9 @@ class Diagnosis:
 def diagnose(source: ModelSource, debug: bool = False) -> Diagnosis:
     """Run every check; with ``debug`` an unexpected error in a check is raised instead of becoming a finding."""
     checks = _Checks(source, debug)
-    table = checks.run_all()
+    checks.run(software.GROUP, software.check_software)
+    table = checks.run(software.GROUP, checks.check_model)
+    checks.run(media.GROUP, media.check_media)
     return Diagnosis(tuple(checks.findings), table)
 
 
@@ -62,54 +63,38 @@ class _Checks:
     debug: bool
     findings: list[Finding] = field(default_factory=list)
 
-    def run_all(self) -> "MemoryTable | None":
-        """Run the checks of all groups and return the memory table."""
-        self._run(software.GROUP, software.check_software)
-        table = self._run(software.GROUP, self._check_with_torch)
-        self._run(media.GROUP, media.check_media)
-        return table
+    def check_model(self, _: list[Finding]) -> "MemoryTable | None":
+        """Check devices, checkpoint and memory; where torch is missing or broken, its import is the finding."""
+        from vita_demo.commands.doctor import checkpoint, devices, memory
 
-    def _check_with_torch(self, _: list[Finding]) -> "MemoryTable | None":
-        """Check devices and checkpoint; where torch is missing or broken, its import is the finding."""
-        from vita_demo.commands.doctor import devices, files, memory
-
-        processors = self._run(devices.GROUP, devices.check_devices) or ()
-        path = self._run(folder.GROUP, folder.check_folder, self.source)
+        source, weights = self.source, checkpoint.Weights()
+        config: VitaConfig | None = None
+        processors = self.run(devices.GROUP, devices.check_devices) or ()
+        path = self.run(checkpoint.FILES, checkpoint.check_folder, source)
         if path is not None:
-            return self._check_checkpoint(path, processors)
-        if self.source.model_path != RELEASED:
-            return None
-        config = VitaConfig.from_pretrained(resource("configs", "vita15"))
-        return self._run(memory.GROUP, memory.check_memory, config, files.Weights(), processors)
+            self.run(checkpoint.FILES, checkpoint.check_small_files, path, source)
+            weights = self.run(checkpoint.FILES, checkpoint.check_weight_files, path, source) or weights
+            config = self.run(checkpoint.SETTINGS, checkpoint.check_config, path, source)
+            vocab_size = self.run(checkpoint.SETTINGS, checkpoint.check_tokenizer, path, source)
+            if config is not None:
+                fetch = checkpoint.fetch_command(source, path, again=True)
+                self.run(checkpoint.TENSORS, checkpoint.check_tensors, path, config, vocab_size, weights, fetch)
+        elif source.model_path == RELEASED:
+            config = VitaConfig.from_pretrained(resource("configs", "vita15"))
+        return None if config is None else self.run(MEMORY, memory.check_memory, config, weights, processors)
 
-    def _check_checkpoint(self, path: Path, processors: "tuple[Device, ...]") -> "MemoryTable | None":
-        from vita_demo.commands.doctor import configuration, files, memory, tensors
-
-        self._run(folder.GROUP, files.check_small_files, path, self.source)
-        weights = self._run(folder.GROUP, files.check_weight_files, path, self.source) or files.Weights()
-        config = self._run(configuration.GROUP, configuration.check_config, path, self.source)
-        vocab_size = self._run(configuration.GROUP, configuration.check_tokenizer, path, self.source)
-        if config is None:
-            return None
-        fetch = folder.fetch_command(self.source, path, again=True)
-        self._run(tensors.GROUP, tensors.check_tensors, path, config, vocab_size, weights, fetch)
-        return self._run(memory.GROUP, memory.check_memory, config, weights, processors)
-
-    def _run(
-        self,
-        group: str,
-        check: Callable[Concatenate[list[Finding], Arguments], Value],
-        *arguments: Arguments.args,
-        **keywords: Arguments.kwargs,
+    def run(
+        self, group: str, check: Callable[[list[Finding], *Arguments], Value], *arguments: *Arguments
     ) -> Value | None:
-        """Let ``check`` add its findings; an unexpected error becomes one too, so that the other checks still run."""
+        """Let ``check`` add its findings; an error becomes one too, so that the other checks still run."""
         try:
-            return check(self.findings, *arguments, **keywords)
+            return check(self.findings, *arguments)
+        except VitaDemoError as error:
+            self.findings.append(Finding.from_error(group, error))
         except Exception as error:
             if self.debug:
                 raise
             text = f"this check failed: {type(error).__name__}: {' '.join(str(error).split())}"
-            self.findings.append(
-                Finding(group, "problem", text, "give --debug to see where, and report it with the traceback")
-            )
-            return None
+            fix = "give --debug to see where, and report it with the traceback"
+            self.findings.append(Finding(group, "problem", text, fix))
+        return None

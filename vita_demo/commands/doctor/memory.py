@@ -10,19 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from vita_demo.checkpoint.config import TextConfig, VitaConfig
+from vita_demo.commands.doctor.checkpoint import Weights, count_parameters
 from vita_demo.commands.doctor.devices import Device
-from vita_demo.commands.doctor.files import Weights
 from vita_demo.commands.doctor.finding import MEMORY, Finding, gigabytes
 from vita_demo.engine.device import resolve_device, resolve_dtype
 from vita_demo.errors import ConfigError
 from vita_demo.model.language_model import MLP_POSITIONS
 from vita_demo.model.quantize.replace import weights_bytes
-from vita_demo.model.vita import VitaModel
 
-GROUP = MEMORY
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # The dtype of the tensors that a quantized model does not quantize.
 _UNQUANTIZED = "bfloat16"
@@ -54,11 +50,6 @@ class MemoryNeed:
         """The heading of its column."""
         return self.quantize or self.dtype
 
-    @property
-    def flags(self) -> str:
-        """The flag that selects it."""
-        return f"--quantize {self.quantize}" if self.quantize else f"--dtype {self.dtype}"
-
 
 @dataclass(frozen=True)
 class MemoryTable:
@@ -79,14 +70,14 @@ class MemoryTable:
     @classmethod
     def of(cls, parameters: int, config: VitaConfig, devices: tuple[Device, ...]) -> "MemoryTable":
         """Compute the needs of a model with so many ``parameters``."""
-        positions = min(config.trained_positions, config.text.max_position_embeddings)
-        weights = {(dtype, ""): parameters * item_bytes for dtype, item_bytes in _ITEM_BYTES.items()}
+        text, item_bytes = config.text, _ITEM_BYTES[_UNQUANTIZED]
+        positions = min(config.trained_positions, text.max_position_embeddings)
+        needs = [_need(dtype, None, size * parameters, text, positions) for dtype, size in _ITEM_BYTES.items()]
         for quantize in _FORMATS:
             with suppress(ConfigError):
-                saved = _saved_bytes(config.text, quantize)
-                weights[_UNQUANTIZED, quantize] = weights[_UNQUANTIZED, ""] - saved
-        needs = tuple(_need(*kind, size, config.text, positions) for kind, size in weights.items())
-        return cls(parameters, positions, needs, devices)
+                saved = weights_bytes(text, None, item_bytes) - weights_bytes(text, quantize, item_bytes)
+                needs.append(_need(_UNQUANTIZED, quantize, item_bytes * parameters - saved, text, positions))
+        return cls(parameters, positions, tuple(needs), devices)
 
     def need(self, name: str) -> MemoryNeed:
         """Return the need in one dtype or format."""
@@ -95,8 +86,7 @@ class MemoryTable:
     def to_dict(self) -> dict[str, Any]:
         """Return everything, as written to JSON."""
         return {
-            "parameters": self.parameters,
-            "positions": self.positions,
+            **vars(self),
             "devices": [vars(device) for device in self.devices],
             "needs": [
                 {**vars(need), "fits": {device.name: need.total_bytes <= device.free_bytes for device in self.devices}}
@@ -105,25 +95,13 @@ class MemoryTable:
         }
 
 
-def _saved_bytes(text: TextConfig, quantize: str) -> int:
-    item_bytes = _ITEM_BYTES[_UNQUANTIZED]
-    return weights_bytes(text, None, item_bytes) - weights_bytes(text, quantize, item_bytes)
-
-
-def _need(dtype: str, quantize: str, weights: int, text: TextConfig, positions: int) -> MemoryNeed:
+def _need(dtype: str, quantize: str | None, weights: int, text: TextConfig, positions: int) -> MemoryNeed:
     item_bytes = _ITEM_BYTES[dtype]
     cache = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * item_bytes  # of one position
     mlp = 4 * text.intermediate_size * min(positions, MLP_POSITIONS)
     working = (mlp + 3 * text.hidden_size * positions) * item_bytes
     total = weights + positions * cache + working
-    return MemoryNeed(dtype, quantize or None, weights, 1000 * cache, working, total)
-
-
-def count_parameters(config: VitaConfig) -> int:
-    """Count the values of the model that the settings describe, without its weight files."""
-    with torch.device("meta"):
-        model = VitaModel(config)
-    return sum(math.prod(tensor.shape) for tensor in (*model.parameters(), *model.buffers()))
+    return MemoryNeed(dtype, quantize, weights, 1000 * cache, working, total)
 
 
 def check_memory(
@@ -135,7 +113,7 @@ def check_memory(
         counted_in = "the weight files' headers"
     else:
         parameters, counted_in = count_parameters(config), "the settings, as weight files are missing or damaged"
-    findings.append(Finding(GROUP, "ok", f"{parameters:,} values, counted in {counted_in}"))
+    findings.append(Finding(MEMORY, "ok", f"{parameters:,} values, counted in {counted_in}"))
     table = MemoryTable.of(parameters, config, devices)
     findings.append(check_fit(table, config.torch_dtype))
     return table
@@ -156,12 +134,13 @@ def check_fit(table: MemoryTable, declared_dtype: str) -> Finding:
     default = f"by default it runs in {dtype} on {device.name}"
     sizes = f"about {gigabytes(need.total_bytes)} needed, {gigabytes(device.free_bytes)} free"
     if need.total_bytes <= device.free_bytes:
-        return Finding(GROUP, "ok", f"{default}: {sizes}")
+        return Finding(MEMORY, "ok", f"{default}: {sizes}")
     fitting = [(n, d) for d in reversed(table.devices) for n in table.needs if n.total_bytes <= d.free_bytes]
     if fitting:
         other, place = fitting[0]
-        return Finding(GROUP, "note", f"{default}, too much: {sizes}", f"give --device {place.name} {other.flags}")
+        flags = f"--quantize {other.quantize}" if other.quantize else f"--dtype {other.dtype}"
+        return Finding(MEMORY, "note", f"{default}, too much: {sizes}", f"give --device {place.name} {flags}")
     least = min(need.total_bytes for need in table.needs)
     most = max(device.free_bytes for device in table.devices)
     text = f"it fits on no device: about {gigabytes(least)} are needed, at most {gigabytes(most)} are free"
-    return Finding(GROUP, "problem", text, "end other programs, or take a machine with more memory")
+    return Finding(MEMORY, "problem", text, "end other programs, or take a machine with more memory")

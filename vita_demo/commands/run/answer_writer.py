@@ -66,13 +66,9 @@ def event_record(event: Event) -> dict[str, Any]:
     """Return an event as what one line of JSON says."""
     if event.finish_reason is not None:
         return {"event": "end", "finish_reason": event.finish_reason, "text": event.text, "clock_s": event.time_s}
-    record: dict[str, Any] = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text,
-                              "clock_s": event.time_s}  # fmt: skip
-    if event.state is not None:
-        record["state"] = event.state
-    if event.logprob is not None:
-        record["logprob"] = event.logprob
-    return record
+    record = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text, "clock_s": event.time_s}
+    extra = {"state": event.state, "logprob": event.logprob}
+    return {**record, **{name: value for name, value in extra.items() if value is not None}}
 
 
 def _write_json(record: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 import signal as signals
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.run.answer_writer import AnswerWriter
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.console import Console
-from vita_demo.console.stage_display import StageDisplay
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event, answer_of
@@ -30,39 +29,32 @@ if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
 
 
-@dataclass(frozen=True)
-class Output:
-    """What becomes of an answer.
+@dataclass(eq=False)
+class Demo(GenerationCallback):
+    """One run of the command line, which watches its own answer.
 
-    Attributes:
+    Args:
+        source: the model.
+        settings: its small files.
+        console: where to say things.
         form: see ``AnswerWriter``.
         show_state: write the state token before the text.
-        callbacks: who watches, as the command line names them.
+        callbacks: who watches too, as the command line names them.
         save_run: the folder that keeps the run; None keeps nothing.
     """
 
+    source: ModelSource
+    settings: Settings
+    console: Console
     form: str = "text"
     show_state: bool = False
     callbacks: tuple[str, ...] = ()
     save_run: Path | None = None
 
-
-class Demo:
-    """One run of the command line.
-
-    Args:
-        source: the model.
-        settings: its small files.
-        output: what becomes of the answer.
-        console: where to say things.
-    """
-
-    def __init__(self, source: ModelSource, settings: Settings, output: Output, console: Console) -> None:
-        self._source = source
-        self._settings = settings
-        self._output = output
-        self._console = console
-        self._status_line = console.status_line() if output.form == "live" else None
+    def __post_init__(self) -> None:
+        """Prepare what is drawn."""
+        self._stages = self.console.stages()
+        self._status_line = self.console.status_line() if self.form == "live" else None
 
     def run(self, request: Request, options: GenerationOptions) -> Answer:
         """Answer ``request``, write the answer to stdout and how it went to stderr.
@@ -71,75 +63,77 @@ class Demo:
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
         options = self._check(options)
-        callbacks = self._callbacks(options)
-        with self._console.stages() as stages:
-            pipeline, media = self._load(request, stages)
+        callbacks = [self, *self._make_callbacks(options)]
+        with self._stages:
+            pipeline, media = self._load(request)
             self._introduce(pipeline, media)
             with interruptible() as signal:
                 events = pipeline.stream(
                     request,
                     options,
-                    callbacks=[_FirstToken(stages.stop), *callbacks],
+                    callbacks=callbacks,
                     signal=signal,
                     media=media,
-                    on_stage=lambda stage: stages.show(_describe(stage, media)),
+                    on_stage=lambda stage: self._stages.show(_describe(stage, media)),
                 )
                 answer = self._write(pipeline, events, request, options)
-        trained = self._settings.config.trained_positions
+        trained = self.settings.config.trained_positions
         if answer.prompt.tokens > trained:
-            self._console.warn(
+            self.console.warn(
                 f"the prompt took {answer.prompt.tokens:,} positions; the model was trained with up to {trained:,}"
             )
-        self._console.summary(answer)
+        self.console.summary(answer)
         return answer
 
+    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:  # noqa: ARG002
+        """Erase the stages, as the answer begins."""
+        self._stages.stop()
+
     def _check(self, options: GenerationOptions) -> GenerationOptions:
-        if options.num_beams > 1 and self._output.form == "live":
+        if options.num_beams > 1 and self.form == "live":
             raise ConfigError(
                 f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
             )
-        if self._output.save_run is not None and options.do_sample and options.seed is None:
+        if self.save_run is not None and options.do_sample and options.seed is None:
             return replace(options, seed=randbits(32))
         return options
 
-    def _callbacks(self, options: GenerationOptions) -> list[GenerationCallback]:
+    def _make_callbacks(self, options: GenerationOptions) -> list[GenerationCallback]:
         given = {
-            "tokenizer": self._settings.tokenizer,
+            "tokenizer": self.settings.tokenizer,
             "max_tokens": options.max_new_tokens,
-            "display": self._console.token_progress(self._status_line),
+            "display": self.console.token_progress(self._status_line),
         }
-        return [make_callback(spec, given) for spec in self._output.callbacks]
+        return [make_callback(spec, given) for spec in self.callbacks]
 
-    def _load(self, request: Request, stages: StageDisplay) -> "tuple[Pipeline, Media]":
+    def _load(self, request: Request) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
         with ThreadPoolExecutor(1) as pool:
-            media = pool.submit(load_media, request, self._settings.config)
-            return self._load_weights(media, stages), media.result()
+            media = pool.submit(load_media, request, self.settings.config)
 
-    def _load_weights(self, media: "Future[Media]", stages: StageDisplay) -> "Pipeline":
-        stages.show("importing torch")
-        from vita_demo.pipeline import Pipeline
+            def progress(done: int, total: int) -> None:
+                if media.done():
+                    media.result()
+                self._stages.loading(done, total)
 
-        def progress(done: int, total: int) -> None:
-            if media.done():
-                media.result()
-            stages.loading(done, total)
+            self._stages.show("importing torch")
+            from vita_demo.pipeline import Pipeline
 
-        return Pipeline.of(self._source, self._settings, progress)
+            return Pipeline.of(self.source, self.settings, progress), media.result()
 
     def _introduce(self, pipeline: "Pipeline", media: Media) -> None:
         """Say what of the media is used, and, if asked, what answers."""
         for note in media.notes:
-            self._console.note(note)
+            self.console.note(note)
         settings, model = pipeline.settings, pipeline.model
         for note in settings.config.settings_notes:
-            self._console.detail(note)
+            self.console.detail(note)
         precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
-        self._console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
+        self.console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
         if model.device.type == "cpu":
             from vita_demo.model.ops.cpu_profile import cpu_profile
 
-            self._console.detail(f"CPU profile of {cpu_profile().describe()}")
+            self.console.detail(f"CPU profile of {cpu_profile().describe()}")
 
     def _write(
         self, pipeline: "Pipeline", events: Iterator[Event], request: Request, options: GenerationOptions
@@ -147,26 +141,14 @@ class Demo:
         """Write the answer as it comes, and save the run if asked."""
         from vita_demo.commands.report import report
 
-        writer = AnswerWriter(self._output.form, self._output.show_state, self._status_line)
+        writer = AnswerWriter(self.form, self.show_state, self._status_line)
         seen = [writer.event(event) for event in events]
         answer = answer_of(seen)
         writer.end(answer, lambda: report(answer, pipeline, options))
-        if self._output.save_run is not None:
+        if self.save_run is not None:
             run = SavedRun(request, options, pipeline.source, report(answer, pipeline, options))
-            run.save(self._output.save_run, seen)
+            run.save(self.save_run, seen)
         return answer
-
-
-class _FirstToken(GenerationCallback):
-    """Calls something when the first token is there."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        self._then = then
-
-    def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:  # noqa: ARG002
-        """Call it once."""
-        if step == 0:
-            self._then()
 
 
 def _describe(stage: str, media: Media) -> str:

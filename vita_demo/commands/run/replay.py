@@ -1,6 +1,5 @@
 """Repeats a saved run and compares."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from vita_demo.commands.difference import first_difference
@@ -30,16 +29,12 @@ def replay(folder: Path) -> str:
     if saved.report["finish_reason"] in ("cancelled", "timeout"):
         after = after[: len(before)]
     step = first_difference(before, after)
-    if step is not None:
-        raise GenerationError(_describe(before, after, step))
-    return f"the same {len(before):,} tokens again"
-
-
-def _describe(before: Sequence[int], after: Sequence[int], step: int) -> str:
+    if step is None:
+        return f"the same {len(before):,} tokens again"
     if step in (len(before), len(after)):
-        return (
+        raise GenerationError(
             f"the saved answer has {len(before):,} tokens and the new one {len(after):,}; up to there they are the same"
         )
-    return (
+    raise GenerationError(
         f"the answers part at token {step}: id {before[step]} was saved, {after[step]} came; see the saved run's host"
     )

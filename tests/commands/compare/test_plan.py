@@ -7,14 +7,14 @@ import pytest
 from tests.commands.compare.fakes import make_comparison, make_run
 from tests.conftest import ASSETS
 from vita_demo.commands.compare.modes import MODES
-from vita_demo.commands.compare.run import compare, find_difference
-from vita_demo.errors import ConfigError
+from vita_demo.commands.compare.plan import Plan, find_difference
+from vita_demo.commands.compare.record import token_times_s
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.request import Request
 
 PICTURE = Request(question="Describe this image.", image_paths=(ASSETS / "scene.png",))
 VOICE = Request(audio_path=ASSETS / "question.wav")
-SAMPLED = {"do_sample": True, "temperature": 1.2}
+SAMPLED = {"do_sample": True, "temperature": 1.2, "seed": 0}
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,17 @@ SAMPLED = {"do_sample": True, "temperature": 1.2}
 def test_every_mode_gives_the_same_answer(request_: Request, values: dict, embedded_pipeline) -> None:
     options = GenerationOptions(max_new_tokens=8, **values)
     order: list[str] = []
-    comparison = compare(embedded_pipeline, request_, options, runs=2, progress=order.append)
+    comparison = Plan(runs=2).compare(embedded_pipeline, request_, options, order.append)
     assert order == [*MODES] * 3
     assert comparison.difference is None
     assert [(mode.name, len(mode.runs)) for mode in comparison.modes] == [(name, 2) for name in MODES]
-    alone = embedded_pipeline.generate(request_, replace(options, seed=0))
+    alone = embedded_pipeline.generate(request_, options)
     for mode in comparison.modes:
         for run in mode.runs:
             assert (run.token_ids, run.text) == (alone.token_ids, alone.text)
-            assert len(run.token_times_s) == 8
-            assert run.token_times_s[-1] <= run.stats.total_s
+            times_s = token_times_s(run.stats)
+            assert len(times_s) == 8
+            assert times_s[-1] <= run.stats.total_s
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,3 @@ def test_a_long_answer_is_quoted_around_the_difference_only() -> None:
     difference = find_difference(replace(comparison, modes=modes), str)
     assert difference.text == "(44, 45, 46, 47, 48, 49, 7, 51, 52)"
     assert difference.expected_text == "(44, 45, 46, 47, 48, 49, 50, 51, 52)"
-
-
-def test_options_that_cannot_be_compared_are_refused(embedded_pipeline) -> None:
-    with pytest.raises(ConfigError, match="num_beams 4"):
-        compare(embedded_pipeline, PICTURE, GenerationOptions(num_beams=4))
