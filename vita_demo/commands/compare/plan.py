@@ -5,6 +5,7 @@ Each mode runs once as a warm-up, then the modes take turns, and at the end all 
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -111,7 +112,9 @@ class Plan:
         """
         from vita_demo.commands.report import describe_host, describe_model
 
-        host = {**describe_host(pipeline), "load_average": _load_average()}
+        host = {**describe_host(pipeline), "load_average": None}
+        with suppress(AttributeError, OSError):  # where the system does not report it
+            host["load_average"] = os.getloadavg()[0]
         measured: dict[str, list[Answer]] = {name: [] for name in self.modes}
         for _, name in product(range(self.runs + 1), self.modes):
             progress(name)
@@ -163,11 +166,3 @@ def find_difference(comparison: Comparison, decode: Callable[[Sequence[int]], st
             near = slice(max(0, place - 4 * _CONTEXT), place + 2 * _CONTEXT)
             return Difference(*where, None, None, None, run.text[near], expected.text[near])
     return None
-
-
-def _load_average() -> float | None:
-    """Return the mean number of runnable processes in the last minute; None where the system does not report it."""
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):
-        return None

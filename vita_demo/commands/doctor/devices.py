@@ -3,6 +3,7 @@
 import os
 import shutil
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,27 +72,23 @@ def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
 def _cpu() -> Device:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     total = physical_memory_bytes()
-    free = _value(Path("/proc/meminfo"), "MemAvailable:", 1024) or total
-    limit = _container_limit_bytes()
-    if limit is not None:
+    free = 1024 * _value(Path("/proc/meminfo"), "MemAvailable:") or total
+    limit = _text(_CGROUP / "memory.max").strip()
+    if limit.isdigit():
         # Only anonymous memory counts: the kernel gives the page cache back when memory is needed.
-        used = _value(_CGROUP / "memory.stat", "anon", 1) or 0
-        total, free = min(total, limit), min(free, max(0, limit - used))
+        used = _value(_CGROUP / "memory.stat", "anon")
+        total, free = min(total, int(limit)), min(free, max(0, int(limit) - used))
     return Device("cpu", f"{cores} cores", total, free)
 
 
-def _value(path: Path, key: str, unit_bytes: int) -> int | None:
-    """Read one value of /proc/meminfo or of a cgroup's memory.stat; None where there is no such file."""
-    try:
-        words = (line.split() for line in path.read_text().splitlines())
-    except OSError:
-        return None
-    return next((int(line[1]) * unit_bytes for line in words if line[0] == key), None)
+def _value(path: Path, key: str) -> int:
+    """Read one value of /proc/meminfo or of a cgroup's memory.stat; 0 where there is none."""
+    words = (line.split() for line in _text(path).splitlines())
+    return next((int(line[1]) for line in words if line[0] == key), 0)
 
 
-def _container_limit_bytes() -> int | None:
-    try:
-        text = (_CGROUP / "memory.max").read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+def _text(path: Path) -> str:
+    """Read a file of the kernel; empty where it cannot be read."""
+    with suppress(OSError):
+        return path.read_text()
+    return ""

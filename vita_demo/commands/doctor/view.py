@@ -13,8 +13,7 @@ from vita_demo.commands.doctor.finding import MEMORY, Finding, gigabytes
 from vita_demo.console.rich_consoles import stdout_console
 
 if TYPE_CHECKING:
-    from vita_demo.commands.doctor.devices import Device
-    from vita_demo.commands.doctor.memory import MemoryNeed, MemoryTable
+    from vita_demo.commands.doctor.memory import MemoryTable
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
 _SHOWN_PROBLEMS = 8
@@ -69,20 +68,13 @@ def _show_memory(memory: "MemoryTable", console: RichConsole) -> None:
     table.add_row(total, *(gigabytes(need.total_bytes) for need in memory.needs), end_section=True)
     for device in memory.devices:
         label = f"  {device.name}, {gigabytes(device.free_bytes)} free"
-        table.add_row(label, *(_fit(need, device) for need in memory.needs))
+        short = [need.total_bytes - device.free_bytes for need in memory.needs]
+        table.add_row(label, *(f"[red]{gigabytes(size)} short" if size > 0 else "[green]fits" for size in short))
     console.print(table)
-
-
-def _fit(need: "MemoryNeed", device: "Device") -> Text:
-    left = device.free_bytes - need.total_bytes
-    if left >= 0:
-        return Text("fits", style="green")
-    return Text(f"{gigabytes(-left)} short", style="red")
 
 
 def _verdict(diagnosis: Diagnosis) -> Text:
     counts = {level: sum(finding.level == level for finding in diagnosis.findings) for level in _SIGNS}
     counted = ", ".join(f"{count} {level}{'s' * (count != 1 and level != 'ok')}" for level, count in counts.items())
-    if diagnosis.can_run:
-        return Text.assemble(("The model can run here", "bold green"), f" ({counted}).")
-    return Text.assemble(("The model cannot run as it is", "bold red"), f" ({counted}).")
+    can, cannot = ("The model can run here", "bold green"), ("The model cannot run as it is", "bold red")
+    return Text.assemble(can if diagnosis.can_run else cannot, f" ({counted}).")

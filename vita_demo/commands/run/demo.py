@@ -63,7 +63,12 @@ class Demo(GenerationCallback):
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
         options = self._check(options)
-        callbacks = [self, *self._make_callbacks(options)]
+        given = {
+            "tokenizer": self.settings.tokenizer,
+            "max_tokens": options.max_new_tokens,
+            "display": self.console.token_progress(self._status_line),
+        }
+        callbacks = [self, *(make_callback(spec, given) for spec in self.callbacks)]
         with self._stages:
             pipeline, media = self._load(request)
             self._introduce(pipeline, media)
@@ -97,14 +102,6 @@ class Demo(GenerationCallback):
         if self.save_run is not None and options.do_sample and options.seed is None:
             return replace(options, seed=randbits(32))
         return options
-
-    def _make_callbacks(self, options: GenerationOptions) -> list[GenerationCallback]:
-        given = {
-            "tokenizer": self.settings.tokenizer,
-            "max_tokens": options.max_new_tokens,
-            "display": self.console.token_progress(self._status_line),
-        }
-        return [make_callback(spec, given) for spec in self.callbacks]
 
     def _load(self, request: Request) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
