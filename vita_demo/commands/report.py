@@ -16,7 +16,12 @@ from vita_demo.pipeline import Pipeline
 
 def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> dict[str, Any]:
     """Say what was answered, how fast, by which model and where; the keys are those that docs/scripts.md documents."""
-    prompt = answer.prompt
+    prompt, stats, model = answer.prompt, answer.stats, pipeline.model
+    if stats.passes_tps is not None:
+        # Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now.
+        context = prompt.tokens + len(answer.token_ids) // 2
+        rate = model.language_model.bytes_per_token(context) * stats.passes_tps
+        stats = replace(stats, bandwidth_fraction=rate / copy_bandwidth_bytes_per_s(model.device))
     return {
         "schema_version": SCHEMA_VERSION,
         "text": answer.text,
@@ -27,19 +32,10 @@ def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> di
         "audio_tokens": prompt.audio_tokens,
         "frames": prompt.frames,
         "finish_reason": answer.finish_reason,
-        "metrics": replace(answer.stats, bandwidth_fraction=_bandwidth_fraction(answer, pipeline)).to_dict(),
+        "metrics": stats.to_dict(),
         "model": {**describe_model(pipeline), "engine": "transformers" if options.uses_transformers else "native"},
         "host": describe_host(pipeline),
     }
-
-
-def _bandwidth_fraction(answer: Answer, pipeline: Pipeline) -> float | None:
-    """Bytes that each pass must read × passes/s ÷ the copy bandwidth measured here and now."""
-    if answer.stats.passes_tps is None:
-        return None
-    context = answer.prompt.tokens + len(answer.token_ids) // 2
-    rate = pipeline.model.language_model.bytes_per_token(context) * answer.stats.passes_tps
-    return rate / copy_bandwidth_bytes_per_s(pipeline.model.device)
 
 
 def describe_model(pipeline: Pipeline) -> dict[str, Any]:

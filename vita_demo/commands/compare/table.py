@@ -33,11 +33,11 @@ def print_comparison(comparison: Comparison, console: RichConsole | None = None)
 def _widest_table(comparison: Comparison, console: RichConsole) -> Table:
     """Return the table with the most columns that fits the console's width."""
     unlimited = console.options.update(width=_UNLIMITED)
-    for names in (tuple(metric.name for metric in METRICS), _FEWER):
+    for names in (tuple(metric.name for metric in METRICS), _FEWER, _FEWEST):
         table = _table(comparison, [metric for metric in METRICS if metric.name in names])
         if console.measure(table, options=unlimited).maximum <= console.width:
-            return table
-    return _table(comparison, [metric for metric in METRICS if metric.name in _FEWEST])
+            break
+    return table
 
 
 def _table(comparison: Comparison, metrics: Sequence[Metric]) -> Table:

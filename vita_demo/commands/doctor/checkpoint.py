@@ -3,7 +3,6 @@
 A check raises a ``VitaDemoError`` where it cannot go on; the diagnosis makes a problem of it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,8 +99,10 @@ def check_weight_files(findings: list[Finding], folder: Path, source: ModelSourc
         complete = complete and finding.level == "ok"
         unreadable += [] if header else [name]
     if unreadable and weight_map:
-        readable_bytes = sum(tensor.size_bytes for tensor in tensors.values())
-        findings += _missing_bytes(folder, unreadable, readable_bytes)
+        missing_bytes = _indexed_bytes(folder) - sum(tensor.size_bytes for tensor in tensors.values())
+        if missing_bytes > 0:
+            text = f"{', '.join(unreadable)}: {missing_bytes:,} bytes of tensors, by the index"
+            findings.append(Finding(FILES, "note", text))
     return Weights(tensors, frozenset(name for name, file in weight_map.items() if file in unreadable), complete)
 
 
@@ -124,14 +125,11 @@ def _check_weight_file(path: Path, source: ModelSource) -> tuple[Finding, dict[s
     return Finding(FILES, "ok", text), header.tensors
 
 
-def _missing_bytes(folder: Path, unreadable: list[str], readable_bytes: int) -> list[Finding]:
-    """Say how much the unreadable files hold: the index's total, less the tensors of the readable files."""
+def _indexed_bytes(folder: Path) -> int:
+    """Return the size of all tensors by the index; 0 where it does not say."""
     metadata = read_json(folder / INDEX).get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
-    if not isinstance(total, int) or total <= readable_bytes:
-        return []
-    text = f"{', '.join(unreadable)}: {total - readable_bytes:,} bytes of tensors, by the index"
-    return [Finding(FILES, "note", text)]
+    return total if isinstance(total, int) else 0
 
 
 def check_config(findings: list[Finding], folder: Path, source: ModelSource) -> VitaConfig | None:
@@ -158,7 +156,7 @@ def count_parameters(config: VitaConfig) -> int:
     """Count the values of the model that the settings describe, without its weight files."""
     with torch.device("meta"):
         model = VitaModel(config)
-    return sum(math.prod(tensor.shape) for tensor in (*model.parameters(), *model.buffers()))
+    return sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
 
 
 def check_tokenizer(findings: list[Finding], folder: Path, source: ModelSource) -> int | None:

@@ -62,7 +62,12 @@ class Demo(GenerationCallback):
         Raises:
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
-        options = self._check(options)
+        if options.num_beams > 1 and self.form == "live":
+            raise ConfigError(
+                f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
+            )
+        if self.save_run is not None and options.do_sample and options.seed is None:
+            options = replace(options, seed=randbits(32))
         given = {
             "tokenizer": self.settings.tokenizer,
             "max_tokens": options.max_new_tokens,
@@ -93,15 +98,6 @@ class Demo(GenerationCallback):
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:  # noqa: ARG002
         """Erase the stages, as the answer begins."""
         self._stages.stop()
-
-    def _check(self, options: GenerationOptions) -> GenerationOptions:
-        if options.num_beams > 1 and self.form == "live":
-            raise ConfigError(
-                f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
-            )
-        if self.save_run is not None and options.do_sample and options.seed is None:
-            return replace(options, seed=randbits(32))
-        return options
 
     def _load(self, request: Request) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
