@@ -24,7 +24,7 @@ from vita_demo.model.decode.decoder import Decoder
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import Prompt, PromptTurn, build_prompts, system_prompts
-from vita_demo.request import Request
+from vita_demo.request import Request, check_request
 
 _ADVICE = "take turns back with undo, begin a new conversation, lower --max_new_tokens, or choose --dtype bfloat16"
 
@@ -132,6 +132,7 @@ class Conversation:
             ConfigError: when the options need transformers' engine.
             GenerationError: when memory runs out.
         """
+        check_request(request)
         generation = self._begin(options, callbacks, signal)
         recorder = generation.recorder
         with recorder.stage("media"):
