@@ -178,7 +178,7 @@ class Conversation:
 
         Raises:
             MediaError: when a file cannot be read; the conversation is then as it was.
-            InputError: when the system prompt holds a marker of media, or the turns are another tokenizer's.
+            InputError: when the turns are another tokenizer's.
         """
         model, config = self._pipeline.model, self._pipeline.settings.config
         exchanges = []

@@ -19,6 +19,7 @@ from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event, Tokenizer
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
+from vita_demo.generation.transformers_loop import run_generate, stop_string_criterion
 
 if TYPE_CHECKING:
     from vita_demo.engine.vita import VitaForGeneration
@@ -209,8 +210,6 @@ def _generate_at_once(
     model: "VitaForGeneration", call: _Call, media: tuple[Any, Any, Any], streamer: Any, as_dict: bool
 ) -> Any:
     """Let transformers' engine make what is no stream of tokens: scores, beams, several sequences."""
-    from vita_demo.generation.transformers_loop import run_generate, stop_string_criterion
-
     generation = Generation(model, call.options, call.tokenizer.stop_ids)
     with generation.guard():
         inputs = embed_inputs(model, *media)

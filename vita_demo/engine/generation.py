@@ -19,6 +19,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.speculation import speculate_tokens
 from vita_demo.generation.stopping import StopSignal
+from vita_demo.generation.transformers_loop import generate_with_transformers
 from vita_demo.metrics import Drafts, RunRecorder
 from vita_demo.model.decode.decoder import Decoder
 
@@ -105,8 +106,6 @@ class Generation:
         """
         with self.guard(), ExitStack() as stack:
             if options.uses_transformers:
-                from vita_demo.generation.transformers_loop import generate_with_transformers
-
                 model = self._model.as_transformers()
                 tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids, self._signal)
             else:
