@@ -1,7 +1,7 @@
 """A question with its media, validated."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -91,6 +91,11 @@ class Request(Sampling):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else _path(value, name))
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that the request reads."""
+        return tuple(path for path in (*self.image_paths, self.video_path, self.audio_path) if path is not None)
+
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
         """Return the fields as JSON values; ``absolute`` makes relative paths absolute."""
 
@@ -130,6 +135,17 @@ def check_file(path: Path, flag: str) -> None:
         raise InputError(f"{flag} {path} does not exist; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{flag} {path} is empty (0 bytes); give another file")
+
+
+def refuse_input(path: Path, inputs: Iterable[Path], flag: str) -> None:
+    """Refuse to write onto a file that is read, also under another name.
+
+    Raises:
+        InputError: naming ``flag``.
+    """
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise InputError(f"{flag} {path} is the file that is read; give another path, so that it is kept")
 
 
 def check_request(request: object) -> None:

@@ -11,6 +11,7 @@ from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import Answer
+from vita_demo.callbacks.builtin import FileCallback
 from vita_demo.callbacks.registry import make_callback
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
@@ -23,7 +24,7 @@ from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.media import Media, load_media
-from vita_demo.request import Request
+from vita_demo.request import Request, refuse_input
 
 if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
@@ -63,7 +64,11 @@ class Demo(GenerationCallback):
             VitaDemoError: when something is wrong with the input, the model or the machine.
         """
         options = self._check(options)
-        callbacks = [self, *self._make_callbacks(options)]
+        callbacks = self._make_callbacks(options)
+        for callback in callbacks:
+            if isinstance(callback, FileCallback):
+                refuse_input(callback.path, request.paths, "--callback")
+        callbacks = [self, *callbacks]
         with self._stages:
             pipeline, media = self._load(request)
             self._introduce(pipeline, media)
