@@ -60,7 +60,8 @@ def check_options(options: GenerationOptions) -> None:
     if options.uses_transformers:
         raise ConfigError(
             f"{options.needs_transformers or '--engine transformers'} does not go with a conversation, "
-            "which continues the native engine's cache; leave it out"
+            "which continues the native engine's cache; leave it out, "
+            "or give --engine native where the checkpoint sets it"
         )
 
 

@@ -56,5 +56,6 @@ def test_options_that_only_transformers_has_apply_where_they_do_something() -> N
     assert GenerationOptions.resolve(defaults).needs_transformers == "no_repeat_ngram_size"
     assert GenerationOptions.resolve(defaults, do_sample=True).extra["typical_p"] == 0.5
     assert GenerationOptions.resolve(defaults, num_beams=2).extra["length_penalty"] == 2.0
+    assert not GenerationOptions.resolve(defaults, engine="native").extra
     neutral = {"no_repeat_ngram_size": 0, "suppress_tokens": [], "typical_p": 1.0, "remove_invalid_values": False}
     assert not GenerationOptions.resolve(neutral, do_sample=True).needs_transformers

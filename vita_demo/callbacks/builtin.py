@@ -22,6 +22,11 @@ def _say(logger: logging.Logger, level: int, text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
+def _count(ids: Any) -> int:
+    """Return how many ids a tensor [n] or [1, n], or a list, holds: loops written by hand pass what they have."""
+    return int(ids.shape[-1]) if hasattr(ids, "shape") else len(ids)
+
+
 # json.dumps with this option would build an encoder for each token.
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -45,7 +50,7 @@ class LoggingCallback(GenerationCallback):
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Log the length of the prompt."""
         self._texts.clear()
-        positions = kwargs.get("prompt_positions", input_ids.shape[-1])
+        positions = kwargs.get("prompt_positions", _count(input_ids))
         _say(self.logger, self.level, f"generation starts after a prompt of {positions} positions")
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
@@ -62,7 +67,7 @@ class LoggingCallback(GenerationCallback):
     def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Log the number of tokens and the finish reason."""
         reason = kwargs.get("finish_reason", "stop")
-        _say(self.logger, self.level, f"generation ends after {len(output_ids)} tokens: {reason}")
+        _say(self.logger, self.level, f"generation ends after {_count(output_ids)} tokens: {reason}")
 
 
 class ProgressCallback(GenerationCallback):
@@ -99,7 +104,7 @@ class ProgressCallback(GenerationCallback):
 
     def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Show the final count and erase the bar."""
-        self._display.advance(len(output_ids))
+        self._display.advance(_count(output_ids))
         self._display.stop()
 
 
@@ -120,7 +125,7 @@ class PerformanceCallback(GenerationCallback):
         self.stats = None
         self._recorder = RunRecorder()
         self._recorder.begin_prefill()
-        self._positions = kwargs.get("prompt_positions", input_ids.shape[-1])
+        self._positions = kwargs.get("prompt_positions", _count(input_ids))
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         """Record the token's time."""
@@ -164,7 +169,7 @@ class MemoryCallback(GenerationCallback):
 
     def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Take a last sample; log current and peak bytes."""
-        self._sample(len(output_ids))
+        self._sample(_count(output_ids))
         _, host, gpu = self.samples[-1]
         peak_host, peak_gpu = self.peak_bytes
         text = f"memory: host {host / 1e6:.0f} MB (peak {peak_host / 1e6:.0f} MB), "

@@ -1,11 +1,14 @@
 """Options of a generation: frozen, validated once, with the names and defaults of transformers' ``generate``."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from vita_demo.errors import ConfigError
+
+logger = logging.getLogger("vita_demo.generation")
 
 ENGINES = ("auto", "native", "transformers")
 # Arguments of the original demo's call that have no effect on a single answer with a cache.
@@ -169,7 +172,7 @@ class GenerationOptions:
 
         As in the original demo, decoding is greedy unless ``do_sample``, a temperature above 0 or another filter of
         the distribution is given, whatever the checkpoint says; its penalties, lengths and filters apply, those too
-        that only transformers' engine has.
+        that only transformers' engine has, unless the native one is asked for.
         """
         own = {name: value for name, value in explicit.items() if value is not None}
         names = {field.name for field in fields(cls)} - {"do_sample", "max_new_tokens", "max_length", "stop_strings"}
@@ -183,6 +186,9 @@ class GenerationOptions:
         beams = {**shared, **own}.get("num_beams", 1) > 1
         applying = {**_PROCESSORS, **(_DRAWING if own.get("do_sample") else {}), **(_BEAMS if beams else {})}
         others = {name: defaults[name] for name in applying if not _does_nothing(name, defaults.get(name))}
+        if others and own.get("engine") == "native":
+            logger.warning("%s of generation_config.json is not in the native engine: left out", ", ".join(others))
+            others = {}
         own["extra"] = {**others, **own.get("extra", {})}
         return cls(**{**shared, **own})
 

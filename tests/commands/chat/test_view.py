@@ -22,7 +22,8 @@ def test_no_column_is_lost(width: int) -> None:
     rich.print(turns_table([Turn(Request(question=question), answer) for question in questions]))
     lines = rich.file.getvalue().splitlines()
     text = " ".join(" ".join(lines).split())
-    for words in ("turn", "question", "cached", "computed", "token", "tokens/s", "finished", "[1] :100:"):
+    for words in ("turn", "question", "cached", "computed", "token", "tokens/s", "finished"):
         assert words in text
+    assert "[1] :100:" in text or width < 80
     assert text.count("length") == len(questions)
     assert len(lines) == 2 + len(questions) or width < 80
