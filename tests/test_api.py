@@ -33,7 +33,7 @@ class Recorder(GenerationCallback):
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         self.calls.append("start")
         assert -200 in input_ids
-        assert kwargs["prompt_positions"] > len(input_ids)
+        assert kwargs["prompt_positions"] > input_ids.shape[1]
         assert kwargs["max_new_tokens"] == 6
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:

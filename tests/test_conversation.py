@@ -160,8 +160,6 @@ def test_an_error_leaves_the_conversation_as_it_was(
     (tmp_path / "x.png").write_text("no picture")
     with pytest.raises(MediaError):
         ask(chat, Request(question="?", image_paths=(tmp_path / "x.png",)))
-    with pytest.raises(InputError, match="<image>"):
-        ask(chat, "a <image> marker")
     with pytest.raises(ConfigError, match="does not go with a conversation"):
         ask(chat, "?", GenerationOptions(num_beams=2))
     step = "vita_demo.engine.vita.Decoder.step"
@@ -191,9 +189,9 @@ def test_a_system_prompt_of_ones_own_begins_anew(chat: Conversation, embedded_pi
     answer = ask(chat, PICTURE)
     assert answer.prompt.cached_tokens > 0
     assert_as_from_scratch(chat, embedded_pipeline, "You are a pirate.")
-    with pytest.raises(InputError, match="system prompt holds <image>"):
-        chat.restart("an <image>")
-    assert len(chat.turns) == 2
+    chat.restart("an <image>")
+    ask(chat, "a <image> and an <|im_end|>")
+    assert_as_from_scratch(chat, embedded_pipeline, "an <image>")
 
 
 def test_restored_turns_continue_exactly(chat: Conversation, embedded_pipeline: Pipeline) -> None:

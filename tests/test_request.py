@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vita_demo.errors import InputError
-from vita_demo.request import Request, fits_one_question
+from vita_demo.request import Request, check_request, fits_one_question
 
 
 @pytest.fixture
@@ -20,6 +20,19 @@ def test_media_and_question_combine_freely(file: Path) -> None:
     Request(video_path=file.parent, audio_path=file)
 
 
+def test_paths_may_be_text_and_a_picture_alone(file: Path) -> None:
+    request = Request(question="?", image_paths=str(file), audio_path=str(file))
+    assert request == Request(question="?", image_paths=(file,), audio_path=file)
+    assert Request(question="?", image_paths=[str(file), file]).image_paths == (file, file)
+    assert Request(question="?", image_paths=file).image_paths == (file,)
+
+
+@pytest.mark.parametrize("request_", ["hi", None, {"question": "hi"}])
+def test_what_is_no_request_is_told_how_to_become_one(request_: object) -> None:
+    with pytest.raises(InputError, match=r"is no Request; give Request\(question="):
+        check_request(request_)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -27,6 +40,14 @@ def test_media_and_question_combine_freely(file: Path) -> None:
         ({"question": " \n"}, "nothing to answer"),
         ({"question": "?", "fps": 0.0}, "--fps 0"),
         ({"question": "?", "fps": float("nan")}, "--fps nan"),
+        ({"question": "?", "fps": float("inf")}, "--fps inf"),
+        ({"question": "?", "start_s": float("nan")}, "--start nan"),
+        ({"question": "?", "end_s": float("inf")}, "--end inf"),
+        ({"question": "caf\udce9"}, "--question is not UTF-8 at its character 4"),
+        ({"question": 3}, "--question 3 is no text"),
+        ({"question": "?", "image_paths": 3}, "image_paths 3 is no path"),
+        ({"question": "?", "image_paths": (3,)}, "image_paths 3 is no path"),
+        ({"question": "?", "video_path": b"a"}, "video_path b'a' is no path"),
         ({"question": "?", "max_frames": 0}, "--max_frames 0"),
         ({"question": "?", "start_s": -1.0}, "--start -1"),
         ({"question": "?", "start_s": 3.0, "end_s": 3.0}, "--end 3"),

@@ -5,8 +5,7 @@ inputs = prepare_inputs(model, tokenizer, "Describe this image.", image_path="ph
 generate_with_callbacks(model, tokenizer, **inputs, callbacks=[ProgressCallback(128)], max_new_tokens=128)
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,12 @@ from torch import Tensor
 
 from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
-from vita_demo.engine.generate import embed_inputs
-from vita_demo.engine.generation import Generation
+from vita_demo.engine.generate import stream_generation
 from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.errors import GenerationError, InputError
 from vita_demo.generation.background import BackgroundIterator, text_producer
 from vita_demo.generation.callbacks import GenerationCallback
-from vita_demo.generation.events import Event, answer_of
-from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.stopping import StopSignal
+from vita_demo.generation.events import answer_of
 from vita_demo.generation.text_stream import TextStream
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
@@ -129,24 +125,6 @@ def generate_with_iterator_streamer(
     return BackgroundIterator(stream, timeout_s)
 
 
-def stream_generation(
-    model: VitaForGeneration,
-    tokenizer: Any,
-    media: tuple[Any, Any, Any],
-    arguments: dict[str, Any],
-    callbacks: Sequence[GenerationCallback] = (),
-    signal: StopSignal | None = None,
-) -> Iterator[Event]:
-    """Generate for (input_ids, images, audios) with the keyword ``arguments`` of ``generate``; yield the events."""
-    options = GenerationOptions.from_generate(model.config.generation_defaults, arguments)
-    reader = adapt_tokenizer(tokenizer, model)
-    generation = Generation(model, options, reader.stop_ids, callbacks=callbacks, signal=signal)
-    generation.recorder.begin_model()
-    with generation.guard():
-        inputs = embed_inputs(model, *media)
-    return generation.events(inputs, reader)
-
-
 class VITAModelWithCallbacks:
     """Wraps a model and its tokenizer; every generation calls the callbacks that were added.
 
@@ -205,24 +183,3 @@ class VITAModelWithCallbacks:
     def _refuse_while_generating(self, what: str) -> None:
         if self._generating:
             raise GenerationError(f"cannot {what} while a generation runs; wait for its end")
-
-
-@dataclass(frozen=True)
-class _Adapted:
-    """One of transformers' tokenizers with what ``stream_events`` needs."""
-
-    stop_ids: frozenset[int]
-    states: dict[int, str]
-    decode: Callable[..., str]
-
-
-def adapt_tokenizer(tokenizer: Any, model: VitaForGeneration) -> Any:
-    """Return the tokenizer itself if it is ours, else one of transformers' with its stop and state tokens found."""
-    if isinstance(tokenizer, VitaTokenizer):
-        return tokenizer
-    from vita_demo.checkpoint.special_tokens import STATE_TOKENS
-
-    stop_ids = {*model.config.stop_token_ids, tokenizer.eos_token_id} - {None}
-    encoded = {name: tokenizer.encode(token, add_special_tokens=False) for token, name in STATE_TOKENS.items()}
-    states = {ids[0]: name for name, ids in encoded.items() if len(ids) == 1}
-    return _Adapted(frozenset(stop_ids), states, tokenizer.decode)

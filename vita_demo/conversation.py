@@ -24,7 +24,7 @@ from vita_demo.model.decode.decoder import Decoder
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import Prompt, PromptTurn, build_prompts, system_prompts
-from vita_demo.request import Request
+from vita_demo.request import Request, check_request
 
 _ADVICE = "take turns back with undo, begin a new conversation, lower --max_new_tokens, or choose --dtype bfloat16"
 
@@ -60,7 +60,8 @@ def check_options(options: GenerationOptions) -> None:
     if options.uses_transformers:
         raise ConfigError(
             f"{options.needs_transformers or '--engine transformers'} does not go with a conversation, "
-            "which continues the native engine's cache; leave it out"
+            "which continues the native engine's cache; leave it out, "
+            "or give --engine native where the checkpoint sets it"
         )
 
 
@@ -132,6 +133,7 @@ class Conversation:
             ConfigError: when the options need transformers' engine.
             GenerationError: when memory runs out.
         """
+        check_request(request)
         generation = self._begin(options, callbacks, signal)
         recorder = generation.recorder
         with recorder.stage("media"):
@@ -177,7 +179,7 @@ class Conversation:
 
         Raises:
             MediaError: when a file cannot be read; the conversation is then as it was.
-            InputError: when the system prompt holds a marker of media, or the turns are another tokenizer's.
+            InputError: when the turns are another tokenizer's.
         """
         model, config = self._pipeline.model, self._pipeline.settings.config
         exchanges = []

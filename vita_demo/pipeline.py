@@ -28,7 +28,7 @@ from vita_demo.model.loading.checkpoint import Checkpoint, Progress
 from vita_demo.model.quantize.replace import check_format
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import build_prompt
-from vita_demo.request import Request
+from vita_demo.request import Request, check_request
 
 
 class Pipeline:
@@ -50,6 +50,7 @@ class Pipeline:
         load_s: float = 0.0,
     ) -> None:
         self.model = model
+        self.model.tokenizer = settings.tokenizer
         self.settings = settings
         self.source = source or ModelSource(str(settings.folder))
         self.load_s = load_s
@@ -147,6 +148,7 @@ class Pipeline:
             InputError: when the prompt does not fit into the context.
             GenerationError: when memory runs out.
         """
+        check_request(request)
         options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
         generation = Generation(
             self.model, options, self.tokenizer.stop_ids, callbacks=callbacks, signal=signal, on_stage=on_stage

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
-from vita_demo.errors import InputError
 from vita_demo.resources import resource
 
 _IMAGE, _AUDIO = "<image>", "<audio>"
 _END = "<|im_end|>"
 _MARKERS = {_IMAGE: IMAGE_TOKEN_ID, _AUDIO: AUDIO_TOKEN_ID}
+_MEDIA = re.compile(f"({'|'.join(_MARKERS)})")
+# In "<|im_end|>" after "<|", in "<image>" before ">".
+_INSIDE_MARKERS = re.compile(r"(?<=<\|)(?=\w+\|>)|(?<=<image)(?=>)|(?<=<audio)(?=>)")
 
 MODEL_TYPE = "qwen2p5_instruct"
 
@@ -87,26 +89,48 @@ def build_prompts(turns: Sequence[PromptTurn], encode: Callable[[str], list[int]
         encode: text to token ids, without special tokens added.
         system: the system prompt.
 
-    Raises:
-        InputError: when a question or the system prompt holds a marker, which would stand for media that are not there.
+    Whatever a question or the system prompt holds is text: ``<image>`` there stands for no picture, ``<|im_end|>``
+    ends no turn, and ``<|im_start|>`` begins none.
     """
-    _refuse_markers("system prompt", system)
-    first = f"<|im_start|>system\n{system}{_END}\n"
-    return tuple(_build_turn("\n" if index else first, turn, encode) for index, turn in enumerate(turns))
+    first = _Pieces("<|im_start|>system\n").typed(system).template(f"{_END}\n")
+    return tuple(_build_turn(_Pieces("\n") if index else first, turn, encode) for index, turn in enumerate(turns))
 
 
-def _build_turn(head: str, turn: PromptTurn, encode: Callable[[str], list[int]]) -> Prompt:
-    _refuse_markers("question", turn.question)
-    text = (
-        f"{head}<|im_start|>user\n"
-        + (f"{_IMAGE * turn.images}\n" if turn.images else "")
-        + turn.question
-        + (_AUDIO if turn.audio else "")
-        + f"{_END}\n<|im_start|>assistant\n"
-    )
-    ids: list[int] = []
-    for piece in re.split(f"({'|'.join(_MARKERS)})", text):
-        ids += [_MARKERS[piece]] if piece in _MARKERS else encode(piece)
+class _Pieces:
+    """A prompt as it grows: pieces of text that are tokenized each by itself.
+
+    Typed text continues the template's piece, since its first token may span both; it is cut only inside what looks
+    like a marker, so that no piece holds a whole one.  The cuts lie where the pre-tokenization cuts, too.
+    """
+
+    def __init__(self, template: str) -> None:
+        self.pieces = [template]
+
+    def template(self, text: str) -> "_Pieces":
+        """Add text whose markers count."""
+        self.pieces[-1] += text
+        return self
+
+    def typed(self, text: str) -> "_Pieces":
+        """Add text whose markers are text."""
+        first, *others = _INSIDE_MARKERS.split(text)
+        self.pieces[-1] += first
+        self.pieces += others
+        return self
+
+    def encode(self, encode: Callable[[str], list[int]]) -> list[int]:
+        """Return the token ids, with placeholders for media."""
+        ids: list[int] = []
+        for part in (part for piece in self.pieces for part in _MEDIA.split(piece)):
+            ids += [_MARKERS[part]] if part in _MARKERS else encode(part)
+        return ids
+
+
+def _build_turn(prompt: _Pieces, turn: PromptTurn, encode: Callable[[str], list[int]]) -> Prompt:
+    prompt.template("<|im_start|>user\n" + (f"{_IMAGE * turn.images}\n" if turn.images else ""))
+    prompt.typed(turn.question)
+    prompt.template((_AUDIO if turn.audio else "") + f"{_END}\n<|im_start|>assistant\n")
+    text, ids = "".join(prompt.pieces), prompt.encode(encode)
     if turn.answer_ids:
         text += turn.answer + _END
         ids += turn.answer_ids
@@ -114,9 +138,3 @@ def _build_turn(head: str, turn: PromptTurn, encode: Callable[[str], list[int]])
         # An answer that ended early lacks the stop token, which the template requires.
         ids += end if ids[-len(end) :] != end else []
     return Prompt(text, tuple(ids))
-
-
-def _refuse_markers(name: str, text: str) -> None:
-    for marker in _MARKERS:
-        if marker in text:
-            raise InputError(f"the {name} holds {marker}, which stands for media; leave it out, flags add the media")

@@ -1,6 +1,7 @@
 """A question with its media, validated."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Validate the ranges."""
+        for name, value in (("--fps", self.fps), ("--start", self.start_s), ("--end", self.end_s)):
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"{name} {value:g} is no finite number; give seconds or frames a second")
         if not self.fps > 0:
             raise InputError(f"--fps {self.fps:g} must be above 0; 1 is one frame a second")
         if self.max_frames < 1:
@@ -45,7 +49,7 @@ class Request(Sampling):
 
     Attributes:
         question: the typed question; may be empty if a sound asks it.
-        image_paths: pictures, in the order of the prompt.
+        image_paths: pictures, in the order of the prompt; paths may be given as text, a single one without a tuple.
         video_path: a video file, or a folder of pictures that are its frames in name order.
         audio_path: a sound file, or a video file whose sound track is used.
         frame_cat: whether the projector that joins five frames is wanted (``--frameCat``).
@@ -62,6 +66,8 @@ class Request(Sampling):
 
     def __post_init__(self) -> None:
         """Validate the request before anything is loaded."""
+        self._make_paths()
+        check_text(self.question, "--question")
         if not self.question.strip() and self.audio_path is None:
             raise InputError("there is nothing to answer: give --question TEXT, --audio_path FILE, or both")
         if not fits_one_question(len(self.image_paths), self.video_path is not None, self.audio_path is not None):
@@ -76,6 +82,19 @@ class Request(Sampling):
             check_file(self.video_path, "--video_path")
         if self.audio_path is not None:
             check_file(self.audio_path, "--audio_path")
+
+    def _make_paths(self) -> None:
+        images: Any = self.image_paths
+        images = tuple(images) if isinstance(images, list | tuple) else (images,)
+        object.__setattr__(self, "image_paths", tuple(_path(path, "image_paths") for path in images))
+        for name in ("video_path", "audio_path"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else _path(value, name))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that the request reads."""
+        return tuple(path for path in (*self.image_paths, self.video_path, self.audio_path) if path is not None)
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
         """Return the fields as JSON values; ``absolute`` makes relative paths absolute."""
@@ -96,9 +115,6 @@ class Request(Sampling):
             TypeError: when a path is no text.
         """
         values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        values["image_paths"] = tuple(Path(path) for path in values.get("image_paths", ()))
-        for name in ("video_path", "audio_path"):
-            values[name] = None if values.get(name) is None else Path(values[name])
         return cls(**values)
 
 
@@ -119,3 +135,46 @@ def check_file(path: Path, flag: str) -> None:
         raise InputError(f"{flag} {path} does not exist; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{flag} {path} is empty (0 bytes); give another file")
+
+
+def refuse_input(path: Path, inputs: Iterable[Path], flag: str) -> None:
+    """Refuse to write onto a file that is read, also under another name.
+
+    Raises:
+        InputError: naming ``flag``.
+    """
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise InputError(f"{flag} {path} is the file that is read; give another path, so that it is kept")
+
+
+def check_request(request: object) -> None:
+    """Refuse what is no ``Request``, saying how to make one.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if not isinstance(request, Request):
+        raise InputError(f"{str(request)[:40]!r} is no Request; give Request(question=…, image_paths=…)")
+
+
+def check_text(text: object, name: str) -> None:
+    """Refuse what is no text, or text with bytes that are not UTF-8, which no tokenizer can read.
+
+    Raises:
+        InputError: naming ``name``.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name} {text!r:.40} is no text; give a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} is not UTF-8 at its character {error.start + 1}; give it in UTF-8, as terminals do by default"
+        ) from None
+
+
+def _path(value: Any, name: str) -> Path:
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name} {value!r:.40} is no path; give a str or a Path")
+    return Path(value)

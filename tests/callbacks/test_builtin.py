@@ -1,15 +1,18 @@
 """The callbacks that ship."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.generation.fakes import watched
 from vita_demo.callbacks.builtin import FileCallback, MemoryCallback, ProgressCallback, TraceCallback
-from vita_demo.generation.callbacks import GenerationCallback
+from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
 from vita_demo.generation.events import Event, Sampled
 from vita_demo.generation.options import GenerationOptions
 
@@ -30,6 +33,46 @@ def test_file_holds_the_answer_after_every_token(tmp_path: Path) -> None:
     sizes = [len(path.read_bytes()) for event in events if event.finish_reason is None]
     assert sizes == [1, 1, 3, 3, 6]
     assert path.read_text() == "aé\ufffd"
+
+
+def test_the_file_gets_what_a_stop_string_held_back(tmp_path: Path) -> None:
+    class StopAt(GenerationCallback):
+        def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> Any:
+            return GenerationControl.CANCEL if step == 3 else None
+
+    path = tmp_path / "a.txt"
+    options = GenerationOptions(stop_strings=("ello!",))
+    *_, end = watched(HELLO, options, [FileCallback(str(path)), StopAt(), TraceCallback(str(tmp_path / "t"))])
+    assert path.read_text() == end.answer.text == "hell"
+
+
+PRINTING = """
+import sys
+from tests.conftest import ROOT
+from tests.generation.fakes import watched
+from vita_demo.callbacks.builtin import LoggingCallback, MemoryCallback, PerformanceCallback
+from vita_demo.generation.events import Sampled
+from vita_demo.generation.options import GenerationOptions
+callbacks = [LoggingCallback(every=2), PerformanceCallback(), MemoryCallback()]
+list(watched(map(Sampled, b"hello"), GenerationOptions(max_new_tokens=5), callbacks))
+"""
+
+
+def test_programs_that_set_no_logging_up_are_not_mute() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINTING], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == ""
+    for words in (
+        "generation starts after a prompt",
+        "token 2: 'he'",
+        "ends after 5 tokens",
+        "decode 5",
+        "memory: host",
+    ):
+        assert words in done.stderr
+
+
+def test_a_bar_takes_the_length_by_either_name() -> None:
+    assert ProgressCallback(max_new_tokens=7).max_tokens == ProgressCallback(7).max_tokens == 7
 
 
 def test_trace_holds_a_line_for_each_token_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Callbacks by name, and mistakes in names."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,36 @@ def test_callbacks_by_name_with_options(tmp_path: Path) -> None:
 def test_mistakes_in_names_are_answered_in_one_line(spec: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make_callback(spec)
+
+
+@pytest.mark.parametrize("name", ["logging", "time", "random", "torch", "typing", "numpy", "re", "tokenizers"])
+def test_a_file_named_as_a_library_is_loaded_beside_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.py"
+    path.write_text("from dataclasses import dataclass\n@dataclass\nclass Mine:\n    level: int = 1\n")
+    before, library = list(sys.path), sys.modules.get(name)
+    assert make_callback(f"{path}:Mine:level=3").level == 3
+    assert sys.path == before
+    assert sys.modules.get(name) is library
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1 / 0", "mine.py cannot be imported (ZeroDivisionError: division by zero)"),
+        ("raise SystemExit(7)", "mine.py cannot be imported (SystemExit: 7)"),
+        ("import no_such_module", "mine.py cannot be imported (ModuleNotFoundError"),
+        ("def", "mine.py cannot be imported (SyntaxError"),
+        ("class Mine:\n  def __init__(self): raise OSError('no\\nroom')", "cannot be made (OSError: no room)"),
+        ("class Mine:\n  def __init__(self): raise SystemExit", "cannot be made (SystemExit: no message)"),
+    ],
+)
+def test_code_that_fails_gets_one_line_that_names_it(tmp_path: Path, code: str, words: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        make_callback(f"{path}:Mine")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_list_names_every_callback_and_option() -> None:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: the answer on stdout, all else on stderr, one line for each mistake."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,7 +96,14 @@ def test_several_pictures_are_seen(vita: Vita) -> None:
         (("--question", "?", "--max_new_tokens", 0), 2, "max_new_tokens 0 must be"),
         (("--question", "?", "--temperature", 1, "--top_p", 7), 2, "top_p 7"),
         (("--question", "?", "--frameCat"), 2, "joins five frames"),
-        (("--question", "?<image>"), 2, "<image>"),
+        (("--question", "?", "--temperature", -1), 2, "temperature -1.0 must be 0 (greedy) or more"),
+        (("--question", "?", "--max_new_tokens", "x"), 2, "'x' is not a valid integer"),
+        (("--question", "?", "--streming"), 2, "--streaming"),
+        (("--question", "?", "--question", "!"), 2, "--question was given twice"),
+        (("--audio_path", "a.wav", "--audio-path", "b.wav"), 2, "--audio_path was given twice"),
+        (("--question", "?", "--end", "inf"), 2, "--end inf is no finite number"),
+        (("insepct", "x.png"), 2, "insepct is no command; did you mean inspect?"),
+        (("photo.jpg",), 2, "photo.jpg is no command; commands are run, chat"),
     ],
 )
 def test_mistakes_get_one_line_and_their_exit_code(vita: Vita, arguments: tuple, code: int, words: str) -> None:
@@ -104,6 +112,56 @@ def test_mistakes_get_one_line_and_their_exit_code(vita: Vita, arguments: tuple,
     assert run.code == code
     assert run.out == ""
     assert "Traceback" not in run.err
+
+
+def test_every_flag_can_be_switched_off(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vita_demo.cli import cli
+
+    flags = [(command, p) for command in cli.commands.values() for p in command.params if getattr(p, "is_flag", False)]
+    assert len(flags) > 10
+    for command, flag in flags:
+        no = f"--no-{flag.opts[0].lstrip('-')}"
+        arguments = [flag.opts[0], no, *(["x"] if command.params[0].param_type_name == "argument" else [])]
+        assert command.make_context("x", arguments).params[flag.name] is False
+    monkeypatch.setenv("VITA_DEMO_JSON", "1")
+    hi = ("--question", "hi", "--max_new_tokens", 3)
+    assert vita(*hi).json["text"] == "Hello!"
+    assert vita(*hi, "--no-json").out == "Hello!\n"
+    assert vita("--config", "pipeline", *hi, "--no_json", "--no-quiet").out == "Hello!\n"
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl", "markdown", "stop_string", "frameCat", "debug", "streaming"])
+def test_every_option_is_a_variable_named_as_it_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vita_demo.cli import cli
+
+    monkeypatch.setenv(f"VITA_DEMO_{name.upper()}", "1")
+    parameter = next(p for p in cli.commands["run"].params if f"--{name}" in p.opts)
+    value = cli.commands["run"].make_context("run", []).params[parameter.name]
+    assert value in (True, ("1",))
+
+
+@pytest.mark.parametrize("filters", [("--top_p", 0.9), ("--top_k", 5), ("--min_p", 0.01)])
+def test_filters_draw_without_a_temperature(vita: Vita, tmp_path: Path, filters: tuple) -> None:
+    folder = tmp_path / "run"
+    assert vita("--question", "hi", "--max_new_tokens", 2, *filters, "--save_run", folder).code == 0
+    options = json.loads((folder / "run.json").read_text())["options"]
+    assert options["do_sample"]
+    assert options["seed"] is not None
+
+
+def test_what_is_read_is_never_written(vita: Vita, tmp_path: Path) -> None:
+    picture = tmp_path / "p.png"
+    picture.write_bytes((ASSETS / "scene.png").read_bytes())
+    other_name = tmp_path / "no" / ".." / "p.png"
+    (tmp_path / "no").mkdir()
+    for arguments in (
+        ("inspect", picture, "--output", other_name),
+        ("--question", "?", "--image_path", picture, "--callback", f"file:path={other_name}"),
+    ):
+        run = vita(*arguments)
+        assert run.code == 2
+        assert "is the file that is read" in run.error
+    assert picture.read_bytes() == (ASSETS / "scene.png").read_bytes()
 
 
 def test_unknown_flags_are_bad_usage(vita: Vita) -> None:

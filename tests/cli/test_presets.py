@@ -40,6 +40,37 @@ def test_a_preset_with_mistakes_is_refused(vita: Vita, tmp_path: Path, content: 
     assert run.code == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("max_new_tokens = 'many'", "max_new_tokens = 'many' 'many' is not a valid integer"),
+        ("max_new_tokens = 2.5", "max_new_tokens = 2.5 must be a whole number"),
+        ("max_new_tokens = true", "must be a text or a number"),
+        ("max_new_tokens = [1]", "max_new_tokens = [1] must be a text or a number"),
+        ("[max_new_tokens]\na = 1", "max_new_tokens = {'a': 1} must be a text or a number"),
+        ("streaming = 'perhaps'", "streaming = 'perhaps' must be true or false"),
+        ("stop_string = [[1]]", "stop_string = [[1]] must be a list of texts"),
+        ("engine = 'steam'", "'steam' is not one of"),
+        ("question = 2020-01-01", "must be a text or a number"),
+        ("a = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+    ],
+)
+def test_a_bad_value_names_the_file(vita: Vita, tmp_path: Path, content: str, words: str) -> None:
+    preset = tmp_path / "mine.toml"
+    preset.write_text(content)
+    run = vita("--config", preset)
+    assert words in run.error
+    assert str(preset) in run.error
+    assert run.code == 2
+
+
+def test_byte_order_marks_line_ends_dashes_and_single_texts_are_fine(vita: Vita, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.toml"
+    lines = ("max-new-tokens = 9", 'question = "hi"', 'stop_string = "Vita"', "json = true")
+    preset.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
+    assert vita("--config", preset).json["text"] == "Hello! I am "
+
+
 def test_every_shipped_preset_runs(vita: Vita) -> None:
     for preset in (ROOT / "configs" / "presets").glob("*.toml"):
         assert vita("--config", preset.stem, *ASK).code == 0

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -144,3 +144,16 @@ def test_cancelling_the_reading_task_joins_the_thread() -> None:
         assert generation_threads() == []
 
     asyncio.run(cancel())
+
+
+@pytest.mark.parametrize("timeout_s", [None, 30.0])
+def test_a_timeout_error_of_the_thread_is_raised_as_it_is(timeout_s: float | None) -> None:
+    def fail(_signal: StopSignal, _emit: Callable[[int], object]) -> None:
+        raise TimeoutError("the client did not answer")
+
+    async def read() -> None:
+        async for _ in iterate_async(fail, timeout_s):
+            pass
+
+    with pytest.raises(TimeoutError, match="the client did not answer"):
+        asyncio.run(read())

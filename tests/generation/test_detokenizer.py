@@ -60,3 +60,30 @@ def test_each_token_costs_the_decoding_of_a_few() -> None:
 
     stream("长答案。".encode() * 200, decode)
     assert longest <= 8
+
+
+def decode_fallback(ids: Sequence[int]) -> str:
+    """As the byte-fallback tokenizers of Llama 2 and Gemma: a run of byte tokens is text, or one U+FFFD for each."""
+    try:
+        return bytes(ids).decode()
+    except UnicodeDecodeError:
+        return "\ufffd" * len(ids)
+
+
+@given(st.text(st.sampled_from("aé中国🙂한"), max_size=12))
+@example("é")
+@example("你好😀")
+def test_byte_fallback_loses_no_text(text: str) -> None:
+    pieces = stream(text.encode(), decode_fallback)
+    assert "".join(pieces) == text
+    assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_a_token_without_text_does_not_swallow_the_next_space() -> None:
+    words = ["▁Hello", "<pad>", "▁world"]
+
+    def decode(ids: Sequence[int]) -> str:
+        text = "".join(words[i] for i in ids if words[i] != "<pad>")
+        return text.replace("▁", " ").removeprefix(" ")
+
+    assert "".join(stream(range(3), decode)) == "Hello world"

@@ -98,3 +98,20 @@ def test_closing_the_events_closes_their_source() -> None:
     next(events)
     events.close()
     assert closed
+
+
+def test_text_held_back_goes_with_the_last_token_of_a_timeout() -> None:
+    tokens, end = collect(b"ab<", stop_strings=("<end>",), time_limit_s=1e-9)
+    assert (tokens[-1].text, end.text, end.finish_reason) == ("a", "", "timeout")
+    times = iter([0.0, 0.1, 0.2, 9.0, 9.0, 9.0])
+    options = GenerationOptions(stop_strings=("<end>",), time_limit_s=5.0)
+    *tokens, end = stream_events(map(Sampled, b"ab<end>"), ByteTokenizer(), options, clock=lambda: next(times))
+    assert ([event.text for event in tokens], end.text, end.finish_reason) == (["a", "b", "<"], "", "timeout")
+
+
+def test_the_tokens_of_the_best_beam_are_all_kept() -> None:
+    signal = StopSignal()
+    signal.request("cancelled")
+    options = GenerationOptions(num_beams=2, time_limit_s=1e-9)
+    *tokens, end = stream_events(map(Sampled, b"abc"), ByteTokenizer(), options, signal)
+    assert (len(tokens), end.finish_reason) == (3, "cancelled")

@@ -128,6 +128,22 @@ def test_text_cut_inside_a_character_reaches_the_callbacks(cut: int) -> None:
     assert len(spy.calls) == cut + 2
 
 
+def test_any_of_several_stop_tokens_is_a_stop(qwen) -> None:
+    fourth = generate(qwen)[3]
+    spy = Spy()
+    with CallbackStreamer(Tokenizer(), [spy], stop_token_ids=[250, fourth]) as streamer:
+        ids = generate(qwen, streamer=streamer, eos_token_id=[250, fourth])
+    assert ids[-1] == fourth
+    assert spy.calls[-1] == "on_generation_end stop"
+
+
+def test_callbacks_refuse_a_batch(qwen) -> None:
+    spy = Spy()
+    with pytest.raises(ValueError, match="not a batch of 2"), CallbackStreamer(Tokenizer(), [spy]) as streamer:
+        qwen.generate(PROMPT.repeat(2, 1), max_new_tokens=4, do_sample=False, streamer=streamer)
+    assert spy.calls[-1] == "on_generation_end error"
+
+
 def test_a_callback_stops_transformers_own_generate(qwen) -> None:
     spy = Spy(control=GenerationControl.STOP, at=3)
     with CallbackStreamer(Tokenizer(), [spy]) as streamer:

@@ -2,8 +2,8 @@
 
 import json
 import logging
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +13,26 @@ from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
 from vita_demo.metrics import RunRecorder, RunStats
 
+
+def _say(logger: logging.Logger, level: int, text: str) -> None:
+    """Log ``text``; print it to stderr where nobody has set logging up, so that the guide's programs are not mute."""
+    if logger.hasHandlers():
+        logger.log(level, text)
+    else:
+        sys.stderr.write(f"{text}\n")
+
+
+def _count(ids: Any) -> int:
+    """Return how many ids a tensor [n] or [1, n], or a list, holds: loops written by hand pass what they have."""
+    return int(ids.shape[-1]) if hasattr(ids, "shape") else len(ids)
+
+
 # json.dumps with this option would build an encoder for each token.
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class LoggingCallback(GenerationCallback):
-    """Logs start, every N tokens, errors and end through Python's `logging`.
+    """Logs start, every N tokens, errors and end through Python's `logging`, or to stderr where that is not set up.
 
     Args:
         tokenizer: unused; part of the signature that users of the original callbacks know.
@@ -36,24 +50,24 @@ class LoggingCallback(GenerationCallback):
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Log the length of the prompt."""
         self._texts.clear()
-        positions = kwargs.get("prompt_positions", len(input_ids))
-        self.logger.log(self.level, "generation starts after a prompt of %d positions", positions)
+        positions = kwargs.get("prompt_positions", _count(input_ids))
+        _say(self.logger, self.level, f"generation starts after a prompt of {positions} positions")
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         """Log the text of the last ``every`` tokens."""
         self._texts.append(token_text)
         if len(self._texts) == self.every:
-            self.logger.log(self.level, "token %d: %r", step + 1, "".join(self._texts))
+            _say(self.logger, self.level, f"token {step + 1}: {''.join(self._texts)!r}")
             self._texts.clear()
 
     def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
         """Log the error."""
-        self.logger.error("generation failed: %s", error)
+        _say(self.logger, logging.ERROR, f"generation failed: {error}")
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Log the number of tokens and the finish reason."""
         reason = kwargs.get("finish_reason", "stop")
-        self.logger.log(self.level, "generation ends after %d tokens: %s", len(output_ids), reason)
+        _say(self.logger, self.level, f"generation ends after {_count(output_ids)} tokens: {reason}")
 
 
 class ProgressCallback(GenerationCallback):
@@ -62,10 +76,16 @@ class ProgressCallback(GenerationCallback):
     Args:
         max_tokens: length of the full bar; None takes that of the generation.
         display: where to show it; None is stderr.
+        max_new_tokens: another name of ``max_tokens``.
     """
 
-    def __init__(self, max_tokens: int | None = None, display: TokenProgress | None = None) -> None:
-        self.max_tokens = max_tokens
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        display: TokenProgress | None = None,
+        max_new_tokens: int | None = None,
+    ) -> None:
+        self.max_tokens = max_tokens if max_new_tokens is None else max_new_tokens
         self._display = display or Console().token_progress()
         self._next_s = 0.0
 
@@ -82,9 +102,9 @@ class ProgressCallback(GenerationCallback):
             self._next_s = now_s + 0.1
             self._display.advance(step + 1)
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Show the final count and erase the bar."""
-        self._display.advance(len(output_ids))
+        self._display.advance(_count(output_ids))
         self._display.stop()
 
 
@@ -105,17 +125,17 @@ class PerformanceCallback(GenerationCallback):
         self.stats = None
         self._recorder = RunRecorder()
         self._recorder.begin_prefill()
-        self._positions = kwargs.get("prompt_positions", len(input_ids))
+        self._positions = kwargs.get("prompt_positions", _count(input_ids))
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:
         """Record the token's time."""
         event = kwargs.get("event")
         self._recorder.token(event.time_s if event is not None else time.perf_counter(), bool(token_text))
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Compute the rates and log them in one line."""
         self.stats = kwargs.get("stats") or self._recorder.finish(self._positions, time.perf_counter())
-        logging.getLogger("vita_demo.performance").info("%s", self.stats.describe())
+        _say(logging.getLogger("vita_demo.performance"), logging.INFO, self.stats.describe())
 
 
 class MemoryCallback(GenerationCallback):
@@ -147,13 +167,14 @@ class MemoryCallback(GenerationCallback):
         if (step + 1) % self.every == 0:
             self._sample(step + 1)
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Take a last sample; log current and peak bytes."""
-        self._sample(len(output_ids))
+        self._sample(_count(output_ids))
         _, host, gpu = self.samples[-1]
-        values = (host / 1e6, self.peak_bytes[0] / 1e6, gpu / 1e6, self.peak_bytes[1] / 1e6)
-        text = "memory: host %.0f MB (peak %.0f MB), device %.0f MB (peak %.0f MB)"
-        logging.getLogger("vita_demo.memory").info(text, *values)
+        peak_host, peak_gpu = self.peak_bytes
+        text = f"memory: host {host / 1e6:.0f} MB (peak {peak_host / 1e6:.0f} MB), "
+        text += f"device {gpu / 1e6:.0f} MB (peak {peak_gpu / 1e6:.0f} MB)"
+        _say(logging.getLogger("vita_demo.memory"), logging.INFO, text)
 
     def _sample(self, step: int) -> None:
         from vita_demo.engine.device import current_memory_bytes
@@ -181,8 +202,12 @@ class FileCallback(GenerationCallback):
         if token_text:
             self._write(token_text)
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        """Close the file."""
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
+        """Write the text that went with no token, and close the file."""
+        self._write(kwargs.get("rest", ""))
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -227,3 +252,7 @@ class TraceCallback(FileCallback):
         if self.top_logprobs:
             record["alternatives"] = [{"id": id_, "logprob": logprob} for id_, logprob in event.alternatives]
         self._write(_to_json(record) + "\n")
+
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
+        """Close the file: text that went with no token has no line."""
+        self._close()

@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from runpy import run_path
 from types import SimpleNamespace
@@ -43,10 +44,8 @@ def make_callback(spec: str, given: Mapping[str, Any] | None = None) -> Generati
     values = _parse(spec, rest, kind)
     parameters = inspect.signature(kind).parameters
     values = {key: value for key, value in (given or {}).items() if key in parameters} | values
-    try:
+    with _one_line(f"--callback {spec} cannot be made", "see vita-demo callbacks"):
         return kind(**values)
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(f"--callback {spec} cannot be made ({error}); see vita-demo callbacks") from error
 
 
 def describe() -> str:
@@ -99,14 +98,23 @@ def _load_class(spec: str, module_name: str, class_name: str) -> type[Generation
         near = difflib.get_close_matches(module_name, BUILTIN, n=1)
         hint = f"did you mean {near[0]}?" if near else f"give {', '.join(BUILTIN)} or package.module:Class"
         raise ConfigError(f"--callback {spec} is unknown; {hint}")
-    try:
+    with _one_line(f"--callback {spec}: {module_name} cannot be imported", "check the module"):
         is_file = module_name.endswith(".py")
+        # Not as a module, so that a file named logging.py stands in nobody's way.
         module = SimpleNamespace(**run_path(module_name)) if is_file else import_module(module_name)
-        kind = getattr(module, class_name)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise ConfigError(f"--callback {spec}: {module_name} cannot be imported ({error})") from error
-    except AttributeError:
-        raise ConfigError(f"--callback {spec}: {module_name} has no {class_name}; check the name") from None
+    kind = getattr(module, class_name, None)
+    if kind is None:
+        raise ConfigError(f"--callback {spec}: {module_name} has no {class_name}; check the name")
     if not isinstance(kind, type):
         raise ConfigError(f"--callback {spec}: {class_name} is no class; give a subclass of GenerationCallback")
     return kind
+
+
+@contextmanager
+def _one_line(what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a user's code raises, ``SystemExit`` too, into one line that says what failed."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        message = " ".join(str(error).split()) or "no message"
+        raise ConfigError(f"{what} ({type(error).__name__}: {message}); {advice}") from error

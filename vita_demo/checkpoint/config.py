@@ -154,8 +154,9 @@ class TextConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], path: Path) -> Self:
-        """Read the language model's values of ``config.json``."""
-        _require(settings, path, hidden_act="silu", use_sliding_window=False, rope_scaling=None)
+        """Read the language model's values of ``config.json``, as transformers 4 or 5 writes them."""
+        settings = _with_rope_theta(settings, path)
+        _require(settings, path, hidden_act="silu", use_sliding_window=False)
         keys = tuple(name for name in cls.__dataclass_fields__ if name != "tie_word_embeddings")
         return cls(**_pick(settings, keys, path), tie_word_embeddings=settings.get("tie_word_embeddings", False))
 
@@ -267,6 +268,18 @@ def _check_architecture(settings: Mapping[str, Any], path: Path) -> None:
         f"{path} describes {architecture}, {kind}; this demo runs VITA-1.5 (VITAQwen2ForCausalLM), "
         "for example --model_path VITA-MLLM/VITA-1.5"
     )
+
+
+def _with_rope_theta(settings: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return settings with ``rope_theta``, which transformers 5 keeps in ``rope_parameters``; other rotations fail."""
+    for key in ("rope_scaling", "rope_parameters"):
+        rope = settings.get(key)
+        kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else rope
+        if kind not in (None, "default"):
+            raise CheckpointError(f"{path} sets {key} to {rope!r}; this package implements only the default rotation")
+        if isinstance(rope, Mapping) and "rope_theta" in rope:
+            settings = {"rope_theta": rope["rope_theta"], **settings}
+    return settings
 
 
 def _pick(settings: Mapping[str, Any], keys: tuple[str, ...], path: Path) -> dict[str, Any]:

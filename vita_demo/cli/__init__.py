@@ -1,6 +1,6 @@
 """The command line.  The only package that imports click; torch is imported after the arguments are checked."""
 
-import os
+import difflib
 import sys
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ from vita_demo.cli.doctor import doctor
 from vita_demo.cli.inspect import inspect
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
+from vita_demo.console.stdout import discard_stdout, prepare_streams
 from vita_demo.errors import VitaDemoError
 
 COMMANDS = (run, chat, compare, inspect, doctor, replay, callbacks)
@@ -27,6 +28,10 @@ class DefaultGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command's name in front of flags that are not the group's own."""
         completing_the_first_word = ctx.resilient_parsing and not args
+        if not ctx.resilient_parsing and args and not args[0].startswith("-") and args[0] not in self.commands:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"commands are {', '.join(self.commands)}"
+            raise click.UsageError(f"{args[0]} is no command; {hint}", ctx)
         if not completing_the_first_word and args[:1] != ["--version"] and not set(args[:1]) & set(self.commands):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -50,20 +55,35 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run the command line; errors are one line on stderr, exit codes 0, 1, 2 and 130."""
+    if not prepare_streams():
+        sys.exit(fail("stdout is closed, where the answer goes; leave >&- out, or write to a file", 1))
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone.
+        discard_stdout()
+        code = 1
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        discard_stdout()
+        code = fail(f"stdout cannot be written ({error.strerror}); write the answer elsewhere", 1)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        return exit_.exit_code
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        return fail(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone; what is still buffered must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 130
     except VitaDemoError as error:
         # Raised while the flags are read, by a preset say; a command's own errors end there.
-        fail(error)
-    sys.exit(0)
+        return fail(str(error), error.exit_code)
+    return 0

@@ -2,13 +2,14 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vita_demo.errors import VitaDemoError
+from vita_demo.request import check_text
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -23,8 +24,21 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+class Once(click.Option):
+    """An option that may be given once, where a second value would drop the first one's file or question."""
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists its flags by purpose."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a second value of options that take one."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args([*args])
+            for parameter in order:
+                if isinstance(parameter, Once) and order.count(parameter) > 1:
+                    raise click.UsageError(f"{parameter.opts[0]} was given twice; give one", ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group, in the order in which they were given."""
@@ -32,6 +46,8 @@ class GroupedCommand(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
+                # Every flag has a --no_ form, which would fill the help.
+                record = (record[0].partition(" / ")[0], record[1])
                 sections.setdefault(getattr(parameter, "group", "Other"), []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
@@ -55,8 +71,8 @@ def command(
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command of a function that takes a console and, by name, the values of ``options`` and ``debug``.
 
-    Every option is an environment variable too, named as it is written.  A ``VitaDemoError`` ends the program with
-    one line and its exit code; ``--debug`` shows its traceback first.
+    Every option is an environment variable too, named as it is written, and every flag can be switched off.  A
+    ``VitaDemoError`` ends the program with one line and its exit code; ``--debug`` shows its traceback first.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -64,11 +80,12 @@ def command(
         def run(**flags: Any) -> None:
             console = open_console(flags.get("quiet", False), flags.get("verbose", False))
             try:
+                _check_texts(flags)
                 function(console, **flags)
             except VitaDemoError as error:
                 if flags["debug"]:
                     traceback.print_exc()
-                fail(error)
+                sys.exit(fail(str(error), error.exit_code))
 
         decorated: Callable[..., Any] = run
         for option in reversed((*options, _debug)):
@@ -76,10 +93,26 @@ def command(
         made = click.command(cls=GroupedCommand, context_settings=SETTINGS, epilog=epilog)(decorated)
         for parameter in made.params:
             if isinstance(parameter, click.Option):
-                parameter.envvar = f"VITA_DEMO_{parameter.opts[0].lstrip('-').upper()}"
+                _name_otherwise(parameter)
         return made
 
     return decorate
+
+
+def _name_otherwise(option: click.Option) -> None:
+    """Let an option be an environment variable, and a flag be switched off."""
+    name = option.opts[0].lstrip("-")
+    option.envvar = f"VITA_DEMO_{name.upper()}"
+    if option.is_flag:
+        option.secondary_opts = [f"--no_{name}"]
+
+
+def _check_texts(flags: Mapping[str, Any]) -> None:
+    """Refuse texts that are not UTF-8; paths may have any bytes."""
+    for name, value in flags.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                check_text(text, f"--{name}")
 
 
 def open_console(quiet: bool = False, verbose: bool = False) -> "Console":
@@ -91,10 +124,10 @@ def open_console(quiet: bool = False, verbose: bool = False) -> "Console":
     return console
 
 
-def fail(error: VitaDemoError) -> NoReturn:
-    """Say an error in one line and exit with its code."""
-    open_console().error(str(error))
-    sys.exit(error.exit_code)
+def fail(text: str, code: int) -> int:
+    """Say in one line why a command failed; return its exit code."""
+    open_console().error(text)
+    return code
 
 
 _debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")

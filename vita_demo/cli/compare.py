@@ -15,6 +15,7 @@ from vita_demo.cli.options import (
     media_options,
     model_options,
 )
+from vita_demo.request import refuse_input
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -45,6 +46,8 @@ def compare(console: "Console", **flags: Any) -> None:
 
     console.handle_logs(logging.WARNING)
     request = make_request(flags)
+    for path in flags["output"]:
+        refuse_input(path, request.paths, "--output")
     plan = Plan.of(flags["modes"], flags["runs"], flags["output"], flags["quantize"])
     source = make_source(flags, console)
     settings = source.read()

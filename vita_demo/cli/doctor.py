@@ -1,6 +1,5 @@
 """The command that checks whether the model can run here."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +27,12 @@ def doctor(console: "Console", **flags: Any) -> None:  # noqa: ARG001 - every co
     """
     from vita_demo.commands.doctor.diagnosis import diagnose
     from vita_demo.commands.doctor.view import show_diagnosis
+    from vita_demo.console.stdout import write_json
 
     source = ModelSource(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     diagnosis = diagnose(source, flags["debug"])
     if flags["as_json"]:
-        click.echo(json.dumps(diagnosis.to_dict(), ensure_ascii=False))
+        write_json(diagnosis.to_dict())
     else:
         show_diagnosis(diagnosis)
     sys.exit(0 if diagnosis.can_run else 1)

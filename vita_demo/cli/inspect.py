@@ -1,6 +1,5 @@
 """The command that shows what the model would see of some files."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import FILE, sampling_options
-from vita_demo.request import Sampling
+from vita_demo.request import Sampling, refuse_input
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -37,7 +36,10 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     """
     from vita_demo.commands.inspect.inspection import inspect_media
     from vita_demo.commands.inspect.view import save_sheet, show_inspection
+    from vita_demo.console.stdout import write_json
 
+    if flags["output"] is not None:
+        refuse_input(flags["output"], media, "--output")
     sampling = Sampling(fps=flags["fps"], max_frames=flags["max_frames"], start_s=flags["start"], end_s=flags["end"])
     config = VitaConfig.from_pretrained(locate_settings(flags["model_path"]))
     inspection = inspect_media(media, config, sampling)
@@ -45,6 +47,6 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
         save_sheet(inspection, flags["output"])
         console.note(f"wrote {flags['output']}")
     if flags["as_json"]:
-        click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))
+        write_json(inspection.to_dict())
     else:
         show_inspection(inspection, preview=flags["output"] is None)

@@ -8,7 +8,7 @@ import click
 
 from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.cli.command import option_group
+from vita_demo.cli.command import Once, option_group
 from vita_demo.errors import InputError
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
@@ -36,10 +36,10 @@ sampling_options = (
 
 media_options = option_group(
     "What is asked",
-    click.option("--question", default="", help="What to ask. May be left out when --audio_path asks it."),
+    click.option("--question", cls=Once, default="", help="What to ask. May be left out when --audio_path asks it."),
     click.option("--image_path", type=FILE, multiple=True, help="A picture; may be given several times."),
-    click.option("--video_path", type=FILE, help="A video, or a folder of pictures as its frames."),
-    click.option("--audio_path", type=FILE, help="A sound file, or a video whose sound track is heard."),
+    click.option("--video_path", cls=Once, type=FILE, help="A video, or a folder of pictures as its frames."),
+    click.option("--audio_path", cls=Once, type=FILE, help="A sound file, or a video whose sound track is heard."),
     *sampling_options,
     click.option("--frameCat", "frame_cat", is_flag=True, help="For checkpoints that join five frames."),
 )

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
 
 from vita_demo.answer import Answer
 from vita_demo.console.rich_consoles import stderr_console, stdout_console
@@ -39,7 +39,7 @@ class Console:
     def note(self, text: str) -> None:
         """Show a message, unless quiet."""
         if not self._quiet:
-            self._rich.print(escape(text), style="dim")
+            self._rich.print(text, style="dim")
 
     def detail(self, text: str) -> None:
         """Show a message if verbose."""
@@ -48,11 +48,11 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Show a warning, also when quiet."""
-        self._rich.print(f"[yellow]note:[/] {escape(text)}")
+        self._rich.print(Text.assemble(("note:", "yellow"), f" {text}"))
 
     def error(self, text: str) -> None:
         """Show in one line why the command failed."""
-        self._rich.print(f"[bold red]error:[/] {escape(' '.join(text.split()))}")
+        self._rich.print(Text.assemble(("error:", "bold red"), f" {' '.join(text.split())}"))
 
     def stages(self) -> StageDisplay:
         """Return what shows the stages before the first token."""

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from vita_demo.answer import Answer
 from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_memory, synchronizer
 from vita_demo.engine.inputs import Inputs
@@ -17,6 +19,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.generation.speculation import speculate_tokens
 from vita_demo.generation.stopping import StopSignal
+from vita_demo.generation.transformers_loop import generate_with_transformers
 from vita_demo.metrics import Drafts, RunRecorder
 from vita_demo.model.decode.decoder import Decoder
 
@@ -39,6 +42,7 @@ class Generation:
         options: how to generate.
         stop_ids: ids that end an answer, beside those of ``options``.
         callbacks: who watches; see ``GenerationCallback``.
+        criteria: transformers' stopping criteria, called with the answer's ids so far [1, n].
         signal: ends the answer from outside.
         on_stage: learns the name of each stage when it begins.
         advice: what to do when memory runs out.
@@ -59,6 +63,7 @@ class Generation:
         stop_ids: Iterable[int],
         *,
         callbacks: Sequence[GenerationCallback] = (),
+        criteria: Sequence[Callable[..., object]] = (),
         signal: StopSignal | None = None,
         on_stage: Callable[[str], None] = lambda _: None,
         advice: str = _ADVICE,
@@ -70,6 +75,7 @@ class Generation:
         self.stop_ids = options.all_stop_ids(stop_ids)
         self._model = model
         self._callbacks = callbacks
+        self._criteria = criteria
         self._signal = signal or StopSignal()
         self._advice = advice
         # Parts of transformers take seconds to import, which are not part of the generation.
@@ -100,10 +106,8 @@ class Generation:
         """
         with self.guard(), ExitStack() as stack:
             if options.uses_transformers:
-                from vita_demo.generation.transformers_loop import generate_with_transformers
-
                 model = self._model.as_transformers()
-                tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids)
+                tokens = generate_with_transformers(model, inputs.embeds, options, self.stop_ids, self._signal)
             else:
                 capacity = inputs.summary.tokens + options.max_new_tokens
                 decoder = decoder or stack.enter_context(self._model.lend_decoder(capacity))
@@ -117,8 +121,17 @@ class Generation:
         return speculate_tokens(decoder, inputs.embeds, inputs.input_ids, sampler, options, self.recorder.drafts)
 
     def fitted(self, inputs: Inputs) -> GenerationOptions:
-        """Return the options with no more new tokens than the context has room for."""
-        return replace(self.options, max_new_tokens=min(self.options.max_new_tokens, inputs.summary.free_tokens))
+        """Return the options with no more new tokens than the context, or ``max_length``, has room for.
+
+        Raises:
+            ConfigError: when ``max_length`` is no longer than the prompt.
+        """
+        room, prompt, longest = inputs.summary.free_tokens, inputs.summary.tokens, self.options.max_length
+        if longest is not None:
+            room = min(room, longest - prompt)
+            if room < 1:
+                raise ConfigError(f"max_length {longest} must be above the prompt's {prompt:,} positions")
+        return replace(self.options, max_new_tokens=min(self.options.max_new_tokens, room))
 
     def events(
         self,
@@ -142,11 +155,28 @@ class Generation:
         callbacks = CallbackList(self._callbacks, options.strict_callbacks, max_new_tokens=options.max_new_tokens)
         watch = Watch(callbacks, self._signal, self.recorder, inputs.summary)
         try:
-            with watch.hooks(inputs.input_ids), self.running(inputs, options, decoder) as tokens:
+            with watch.hooks(inputs.input_ids), self.running(inputs, options, decoder) as sampled:
+                tokens = watch_criteria(sampled, self._criteria, self._signal)
                 for event in stream_events(tokens, tokenizer, options, self._signal, self.recorder.clock):
                     yield watch.see(event)
         finally:
             on_end(watch.answer)
+
+
+def watch_criteria(
+    tokens: Iterator[Sampled], criteria: Sequence[Callable[..., object]], signal: StopSignal
+) -> Iterator[Sampled]:
+    """Pass tokens on; set ``signal`` when one of transformers' stopping criteria holds for the ids so far [1, n]."""
+    if not criteria:
+        yield from tokens
+        return
+    token_ids: list[int] = []
+    for token in tokens:
+        token_ids.append(token.token_id)
+        answer = torch.tensor([token_ids])  # [1, n]
+        if any(bool(torch.as_tensor(stop(answer, None)).all()) for stop in criteria):
+            signal.request("stop")
+        yield token
 
 
 def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.engine.device import configure
+from vita_demo.engine.forward import forward
 from vita_demo.engine.generate import generate
 from vita_demo.errors import ConfigError
 from vita_demo.model.decode.cuda_graph import capture_on
@@ -20,12 +22,18 @@ _CPU_CAPACITY_STEP, _GPU_CAPACITY_STEP = 1024, 8192
 
 
 class VitaForGeneration(VitaModel):
-    """VITA-1.5 with ``generate``, a pool of decoders and a bridge to transformers' own model."""
+    """VITA-1.5 with ``generate``, a pool of decoders and a bridge to transformers' own model.
+
+    Attributes:
+        tokenizer: the checkpoint's, which ``generate`` looks for stop strings with; None without one.
+    """
 
     generate = generate
+    forward = forward
 
     def __init__(self, config: VitaConfig) -> None:
         super().__init__(config)
+        self.tokenizer: VitaTokenizer | None = None
         self._spare: list[Decoder] = []
         # A tuple hides it from torch, which would take it for a submodule.
         self._transformers: tuple[Any] | None = None

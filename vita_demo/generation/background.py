@@ -122,15 +122,16 @@ async def iterate_async(run: Run[T], timeout_s: float | None = None) -> AsyncGen
     thread = _start(run, signal, lambda item: loop.call_soon_threadsafe(items.put_nowait, item))
     try:
         while True:
-            item = await asyncio.wait_for(items.get(), timeout_s)
+            try:
+                item = await asyncio.wait_for(items.get(), timeout_s)
+            except TimeoutError:
+                signal.request("timeout")
+                raise timeout_error(timeout_s) from None
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
                 return
             yield item
-    except TimeoutError:
-        signal.request("timeout")
-        raise timeout_error(timeout_s) from None
     finally:
         signal.request("cancelled")
         await asyncio.to_thread(thread.join)

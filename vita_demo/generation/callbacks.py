@@ -40,7 +40,7 @@ class GenerationCallback:
         """Called before the first token.
 
         Args:
-            input_ids: the prompt's ids, with -200 and -500 where pictures and sound are.
+            input_ids: the prompt's ids, a tensor [1, L] with -200 and -500 where pictures and sound are.
             kwargs: ``prompt_positions``, ``max_new_tokens`` and ``prompt``, a ``PromptSummary``.
         """
 
@@ -49,7 +49,7 @@ class GenerationCallback:
 
         Args:
             token_id: its id.
-            token_text: the text it completes; joined over all steps it is the answer.
+            token_text: the text it completes; joined over all steps, with ``rest`` at the end, it is the answer.
             step: its number, from 0.
             kwargs: ``event``, the whole ``Event`` with time, state and log-probability.
 
@@ -60,13 +60,14 @@ class GenerationCallback:
     def on_generation_error(self, error: BaseException, **kwargs: Any) -> None:
         """Called when the generation fails, before ``on_generation_end``."""
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
         """Called exactly once at the end.
 
         Args:
-            output_ids: the generated ids, without the prompt.
-            kwargs: ``finish_reason`` ("stop", "length", "cancelled", "timeout" or "error") and ``stats``, the
-                ``RunStats`` of the run, None after an error.
+            output_ids: the generated ids without the prompt, a tensor [n].
+            kwargs: ``finish_reason`` ("stop", "length", "cancelled", "timeout" or "error"); ``stats``, the
+                ``RunStats`` of the run, None after an error; and ``rest``, text that belongs to the answer and went
+                with no token: what a stop string held back when a callback ended the answer.
         """
 
 
@@ -98,7 +99,9 @@ class CallbackList:
         self._ended = False
 
     def start(self, input_ids: Any, **kwargs: Any) -> None:
-        """Call every ``on_generation_start``."""
+        """Call every ``on_generation_start`` with the prompt's ids as a tensor [1, L]."""
+        if self._hooks["on_generation_start"]:
+            input_ids = _tensor(input_ids).reshape(1, -1)  # [1, L]
         self._call("on_generation_start", input_ids, max_new_tokens=self._max_new_tokens, **kwargs)
 
     def token(self, event: Event, signal: StopSignal) -> None:
@@ -112,10 +115,11 @@ class CallbackList:
         self._call("on_generation_error", error)
 
     def end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        """Call every ``on_generation_end``; a second call does nothing."""
+        """Call every ``on_generation_end`` with the answer's ids as a tensor [n]; a second call does nothing."""
         if not self._ended:
             self._ended = True
-            self._call("on_generation_end", output_ids, **kwargs)
+            ids = _tensor(output_ids) if self._hooks["on_generation_end"] else output_ids
+            self._call("on_generation_end", ids, **kwargs)
 
     def _call(self, hook: str, *args: Any, **kwargs: Any) -> GenerationControl | None:
         methods = self._hooks[hook]
@@ -142,6 +146,12 @@ class CallbackList:
 
 
 _HOOKS = ("on_generation_start", "on_token_generated", "on_generation_error", "on_generation_end")
+
+
+def _tensor(token_ids: Any) -> Any:
+    import torch
+
+    return torch.as_tensor(token_ids, dtype=torch.long)
 
 
 def _implemented(
@@ -179,6 +189,7 @@ class Watch:
         self._token_ids: list[int] = []
         self._texts: list[str] = []
         self._state: str | None = None
+        self._rest = ""
 
     @contextmanager
     def hooks(self, input_ids: Sequence[int]) -> Iterator[None]:
@@ -197,12 +208,13 @@ class Watch:
                 self._finish("cancelled", self._recorder.clock())
             reason = "error" if self.answer is None else self.answer.finish_reason
             stats = None if self.answer is None else self.answer.stats
-            self._callbacks.end(self._token_ids, finish_reason=reason, stats=stats)
+            self._callbacks.end(self._token_ids, finish_reason=reason, stats=stats, rest=self._rest)
 
     def see(self, event: Event) -> Event:
         """Process one event and return it; the last one gets the whole answer."""
         self._texts.append(event.text)
         if event.finish_reason is not None:
+            self._rest = event.text
             return replace(event, answer=self._finish(event.finish_reason, event.time_s))
         if event.token_id is not None:
             self._state = self._state or event.state

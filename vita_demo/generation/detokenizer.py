@@ -7,6 +7,7 @@ next token.  The cost per token is that of decoding a few tokens, however long t
 from collections.abc import Callable, Sequence
 
 _REPLACEMENT = "\ufffd"
+_LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
 class Detokenizer:
@@ -33,11 +34,15 @@ class Detokenizer:
         self._pending.append(token_id)
         text = self._decode(self._context + self._pending)
         if text.endswith(_REPLACEMENT):
-            # An incomplete character decodes to a single U+FFFD at the end; the text before it is final.
-            return self._send(text[:-1])
+            # An incomplete character decodes to a single U+FFFD at the end, or, where each byte is a token, to one
+            # for each byte since the last text: after the four bytes that a character has they are no character.
+            whole = text.rstrip(_REPLACEMENT) if len(self._pending) < _LONGEST_CHARACTER else text[:-1]
+            return self._send(whole)
         new = self._send(text)
-        self._context, self._pending = self._pending, []
-        self._sent = len(self._decode(self._context))
+        alone = len(self._decode(self._pending))
+        # Tokens without text are no context: the next token would lose its space.
+        self._context, self._sent = (self._pending, alone) if alone else (self._context + self._pending, self._sent)
+        self._pending = []
         return new
 
     def flush(self) -> str:

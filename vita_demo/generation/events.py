@@ -86,6 +86,8 @@ def stream_events(
     request through ``signal``, or the end of ``tokens``.
     """
     signal = signal or StopSignal()
+    # Beams were chosen when their first token comes: neither the clock nor a request cuts the tokens of the best.
+    chosen = options.num_beams > 1
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
     detokenizer, stop_strings = Detokenizer(tokenizer.decode), StopStrings(options.stop_strings)
 
@@ -105,14 +107,15 @@ def stream_events(
             reason = "stop"
         elif count >= options.max_new_tokens:
             reason = "length"
+        elif not chosen:
+            reason = signal.reason or ("timeout" if now >= deadline else None)
         if reason is not None:
             text += flush()
         yield Event(text, arrived, step, token_id, state, logprob, alternatives)
-        if reason is None and now >= deadline:
-            reason = "timeout"
-        reason = reason or signal.reason
+        reason = reason or (None if chosen else signal.reason)
         if reason is not None:
             break
+    # What a stop string held back when a callback ended the answer has no token to go with.
     yield Event(flush(), clock(), count, finish_reason=reason or signal.reason or "length")
 
 

@@ -16,6 +16,9 @@ from vita_demo.errors import ConfigError
 from vita_demo.generation.events import Sampled
 from vita_demo.generation.options import GenerationOptions
 
+# Logits divided by less than this overflow float32, and their softmax is no distribution.
+LOWEST_TEMPERATURE = 1e-30
+
 Sampler = Callable[[Tensor, Tensor], Tensor]
 """Maps logits [1, vocab_size] and the answer's token ids so far [1, n] to the next token id [1]."""
 
@@ -82,7 +85,7 @@ def make_processors(options: GenerationOptions, stop_ids: frozenset[int], device
             o.min_new_tokens > 0,
             lambda lp: lp.MinNewTokensLengthLogitsProcessor(0, o.min_new_tokens, sorted(stop_ids), device=str(device)),
         ),
-        (draws and o.temperature != 1, lambda lp: lp.TemperatureLogitsWarper(o.temperature)),
+        (draws and o.temperature != 1, lambda lp: lp.TemperatureLogitsWarper(max(o.temperature, LOWEST_TEMPERATURE))),
         (draws and o.top_k > 0, lambda lp: lp.TopKLogitsWarper(o.top_k)),
         (draws and o.top_p < 1, lambda lp: lp.TopPLogitsWarper(o.top_p)),
         (draws and o.min_p > 0, lambda lp: lp.MinPLogitsWarper(o.min_p)),

@@ -16,8 +16,8 @@ from vita_demo.generation.callbacks import CallbackList, GenerationCallback
 from vita_demo.generation.detokenizer import Detokenizer
 from vita_demo.generation.events import Event
 from vita_demo.generation.stopping import StopSignal
-from vita_demo.generation.text_stream import TextStream
-from vita_demo.generation.transformers_loop import stopping_criteria
+from vita_demo.generation.text_stream import TextStream, ids_of_one
+from vita_demo.generation.transformers_loop import one_per_row, signal_criterion
 
 
 class TextStreamer(TextStream, transformers.TextStreamer):
@@ -82,13 +82,27 @@ class CallbackStreamer(BaseStreamer):
 
         with CallbackStreamer(tokenizer, [PerformanceCallback()]) as streamer:
             model.generate(**inputs, streamer=streamer, stopping_criteria=streamer.stopping_criteria)
+
+    Args:
+        tokenizer: any that can ``decode``.
+        callbacks: in the order in which they are called.
+        strict: raise a callback's error instead of dropping the callback.
+        stop_token_ids: the ``eos_token_id`` that ``generate`` gets, one or several, where it is not the tokenizer's
+            own: a streamer is not told why an answer ended, and knows it by its last token.
     """
 
-    def __init__(self, tokenizer: Any, callbacks: Sequence[GenerationCallback], strict: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        callbacks: Sequence[GenerationCallback],
+        strict: bool = False,
+        stop_token_ids: int | Sequence[int] = (),
+    ) -> None:
         self._detokenizer = Detokenizer(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
         self._callbacks = CallbackList(callbacks, strict)
         self._signal = StopSignal()
-        self._stop_ids = {getattr(tokenizer, "eos_token_id", None)}
+        own = getattr(tokenizer, "eos_token_id", None)
+        self._stop_ids = {own, *([stop_token_ids] if isinstance(stop_token_ids, int) else stop_token_ids)}
         self._output_ids: list[int] = []
         self._held: Event | None = None
         self._started = False
@@ -96,15 +110,20 @@ class CallbackStreamer(BaseStreamer):
     @property
     def stopping_criteria(self) -> Any:
         """Criteria that stop ``generate`` when a callback returns a ``GenerationControl``."""
-        return stopping_criteria(self._signal)
+        return transformers.StoppingCriteriaList([one_per_row(signal_criterion(self._signal))])
 
     def put(self, value: Tensor) -> None:
-        """Add the prompt's ids, then one token at a time."""
+        """Add the prompt's ids, then one token at a time.
+
+        Raises:
+            ValueError: for a batch of more than one.
+        """
+        ids = ids_of_one(value)
         if not self._started:
             self._started = True
-            self._callbacks.start(value, prompt_positions=value.shape[-1])
+            self._callbacks.start(ids, prompt_positions=len(ids))
             return
-        for token_id in value.flatten().tolist():
+        for token_id in ids:
             self._deliver()
             self._output_ids.append(token_id)
             text = self._detokenizer.push(token_id)
@@ -133,4 +152,4 @@ class CallbackStreamer(BaseStreamer):
         self._finish("error" if isinstance(error, Exception) else "cancelled")
 
     def _finish(self, reason: FinishReason) -> None:
-        self._callbacks.end(self._output_ids, finish_reason=reason, stats=None)
+        self._callbacks.end(self._output_ids, finish_reason=reason, stats=None, rest="")

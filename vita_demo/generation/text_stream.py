@@ -11,6 +11,20 @@ from typing import Any
 from vita_demo.generation.detokenizer import Detokenizer
 
 
+def ids_of_one(value: Any) -> list[int]:
+    """Return the ids of a tensor or list, [n] or [1, n], or of a single id.
+
+    Raises:
+        ValueError: for a batch of more than one; in a batch, transformers also puts one id for each answer, [rows].
+    """
+    ids = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(ids, list) and ids and isinstance(ids[0], list):
+        if len(ids) > 1:
+            raise ValueError(f"a streamer shows one answer, not a batch of {len(ids)}")
+        ids = ids[0]
+    return [ids] if isinstance(ids, int) else list(ids)
+
+
 class TextStream:
     """Turns ids into text for ``on_finalized_text``, which prints it.
 
@@ -33,15 +47,11 @@ class TextStream:
         Raises:
             ValueError: for a batch of more than one.
         """
-        ids = value.tolist() if hasattr(value, "tolist") else value
-        if ids and isinstance(ids, list) and isinstance(ids[0], list):
-            if len(ids) > 1:
-                raise ValueError(f"a streamer shows one answer, not a batch of {len(ids)}")
-            ids = ids[0]
+        ids = ids_of_one(value)
         prompt, self._prompt_next = self._prompt_next, False
         if prompt and self.skip_prompt:
             return
-        text = "".join(self._detokenizer.push(token_id) for token_id in ([ids] if isinstance(ids, int) else ids))
+        text = "".join(self._detokenizer.push(token_id) for token_id in ids)
         if text:
             self.on_finalized_text(text)
 

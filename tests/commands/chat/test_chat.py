@@ -128,8 +128,6 @@ def test_mistakes_get_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Path) 
         f"/load {broken}": "broken.png is no saved conversation",
         f"/save {broken}": "broken.png is there already",
         f"/save {tmp_path}/no/folder": "No such file or directory",
-        "a <image> marker": "holds <image>",
-        "/system an <audio>": "the system prompt holds <audio>",
     }
     run = talk(*lines, f"/image {broken}", "Look?", f"/image {SCENE}", f"/video {CLIP}", "hi")
     told = errors(run)

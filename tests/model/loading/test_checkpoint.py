@@ -85,6 +85,40 @@ def test_tied_embeddings_load_with_or_without_a_stored_head(copy: Path) -> None:
     assert model.language_model.lm_head.weight is model.language_model.embed_tokens.weight
     edit(copy, lambda tensors: tensors.pop("lm_head.weight"))
     assert equal(load(copy), model)
+    edit(copy, lambda tensors: tensors.update({"lm_head.weight": tensors.pop("model.embed_tokens.weight")}))
+    assert equal(load(copy), model)
+
+
+def test_a_single_file_wins_over_an_older_index(copy: Path) -> None:
+    model = load(copy)
+    shard = "model-00001-of-00001.safetensors"
+    older = {name: torch.zeros_like(tensor) for name, tensor in load_file(copy / "model.safetensors").items()}
+    save_file(older, copy / shard)
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(older, shard)}))
+    assert equal(load(copy), model)
+
+
+@pytest.mark.parametrize(
+    ("rope", "words"),
+    [
+        ({"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}}, None),
+        ({"rope_theta": 1e6, "rope_scaling": {"type": "default"}}, None),
+        ({"rope_parameters": {"rope_theta": 1e6, "rope_type": "yarn", "factor": 4.0}}, "only the default rotation"),
+        ({"rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 2.0}}, "only the default rotation"),
+        ({}, "lacks rope_theta"),
+    ],
+)
+def test_rotations_are_read_as_transformers_4_and_5_write_them(copy: Path, rope: dict, words: str | None) -> None:
+    path = copy / "config.json"
+    config = json.loads(path.read_text())
+    before = config.pop("rope_theta")
+    assert before == 1e6
+    path.write_text(json.dumps({**config, **rope}))
+    if words is None:
+        assert VitaConfig.from_pretrained(copy).text.rope_theta == before
+    else:
+        with pytest.raises(CheckpointError, match=words):
+            VitaConfig.from_pretrained(copy)
 
 
 def test_a_wide_projector_means_framecat(copy: Path) -> None:

@@ -23,7 +23,9 @@ def write_chat(path: Path, system: str | None, turns: tuple[Turn, ...]) -> None:
     try:
         if path.exists():
             read_chat(path)  # so that a slip of the keyboard overwrites no picture
-        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        # Names of files may have any bytes, which Python keeps as surrogates.
+        path.write_text(text, "utf-8", "surrogateescape")
     except InputError as error:
         raise InputError(f"{path} is there already and no saved conversation; give another name") from error
     except OSError as error:
@@ -37,7 +39,7 @@ def read_chat(path: Path) -> SavedChat:
         InputError: when the file is not there or holds something else, or its media are gone.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text("utf-8", "surrogateescape"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return content["system"], tuple(_turn_from_json(turn) for turn in content["turns"])

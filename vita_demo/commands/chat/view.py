@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from vita_demo.answer import Answer, Turn
 
@@ -26,12 +26,14 @@ def turns_table(turns: Sequence[Turn]) -> Table:
     """List the turns of a conversation and what each cost."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("turn", justify="right")
-    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=20)
-    for name in ("cached", "computed", "first token", "decode tokens/s"):
+    # The only column that may wrap, so that a narrow terminal loses no other.
+    table.add_column("question")
+    for name in ("cached", "computed", "first\ntoken", "decode\ntokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("finished by", no_wrap=True)
+    table.add_column("finished\nby", no_wrap=True)
     for number, turn in enumerate(turns, 1):
-        question = escape(" ".join(turn.request.question.split())) or "(spoken)"
+        question = Text(" ".join(turn.request.question.split()) or "(spoken)")
+        question.truncate(20, overflow="ellipsis")
         table.add_row(str(number), question, *_costs(turn.answer), turn.answer.finish_reason)
     return table
 

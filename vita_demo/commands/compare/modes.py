@@ -1,7 +1,7 @@
 """The modes of a comparison: each generates one answer, with the token ids and the text that its consumer received."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -71,8 +71,8 @@ class _End(GenerationCallback):
 
     answer: Answer
 
-    def on_generation_end(self, output_ids: Sequence[int], **kwargs: Any) -> None:
-        self.answer = Answer("", tuple(output_ids), kwargs["finish_reason"], stats=kwargs["stats"])
+    def on_generation_end(self, output_ids: Any, **kwargs: Any) -> None:
+        self.answer = Answer("", tuple(output_ids.tolist()), kwargs["finish_reason"], stats=kwargs["stats"])
 
 
 MODES: Mapping[str, Mode] = {

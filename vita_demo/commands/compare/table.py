@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console as RichConsole
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,13 +20,13 @@ def print_comparison(comparison: Comparison, console: RichConsole | None = None)
     """Print the table, whether all answers are equal, and the conditions."""
     console = console or stdout_console()
     console.print(_widest_table(comparison, console), "")
-    mark = "[bold green]✓[/]" if comparison.difference is None else "[bold red]✗[/]"
-    console.print(f"{mark} {escape(comparison.verdict)}")
+    mark = ("✓", "bold green") if comparison.difference is None else ("✗", "bold red")
+    console.print(Text.assemble(mark, f" {comparison.verdict}"))
     if comparison.warning:
-        console.print(f"[yellow]note:[/] {escape(comparison.warning)}")
+        console.print(Text.assemble(("note:", "yellow"), f" {comparison.warning}"))
     legend = f"median, ×ratio to {comparison.baseline.name}; below: minimum–maximum"
     for line in (legend, *comparison.conditions):
-        console.print(escape(line), style="dim")
+        console.print(line, style="dim")
 
 
 def _widest_table(comparison: Comparison, console: RichConsole) -> Table:

@@ -1,6 +1,5 @@
 """Writes the answer to stdout, in the form that was asked for, and nothing else."""
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +8,7 @@ from vita_demo.answer import Answer
 from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.console.console import print_markdown
 from vita_demo.console.status_line import StatusLine
+from vita_demo.console.stdout import write, write_json
 from vita_demo.generation.events import Event
 
 
@@ -30,7 +30,7 @@ class AnswerWriter:
     def event(self, event: Event) -> Event:
         """Write what of an event is due at once; return the event."""
         if self._form == "jsonl":
-            _write_json(event_record(event))
+            write_json(event_record(event))
         elif self._form == "live":
             self._write_live(self._symbol(event.state) + event.text, event.finish_reason is not None)
         return event
@@ -39,18 +39,18 @@ class AnswerWriter:
         """Write what is due at the end; ``report`` makes the object that JSON forms print."""
         text = self._symbol(answer.state) + answer.text
         if self._form == "text":
-            _write(text + "\n")
+            write(text + "\n")
         elif self._form == "markdown":
             print_markdown(text)
         elif self._form == "json":
-            _write_json(report())
+            write_json(report())
         elif self._form == "jsonl":
-            _write_json({"event": "answer", **report()})
+            write_json({"event": "answer", **report()})
 
     def _write_live(self, text: str, last: bool) -> None:
         text += "\n" * last
         if self._status_line is None:
-            _write(text)
+            write(text)
             return
         if last:
             self._status_line.clear()
@@ -69,13 +69,3 @@ def event_record(event: Event) -> dict[str, Any]:
     record = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text, "clock_s": event.time_s}
     extra = {"state": event.state, "logprob": event.logprob}
     return {**record, **{name: value for name, value in extra.items() if value is not None}}
-
-
-def _write_json(record: dict[str, Any]) -> None:
-    _write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _write(text: str) -> None:
-    if text:
-        sys.stdout.write(text)
-        sys.stdout.flush()

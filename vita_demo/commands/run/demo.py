@@ -11,6 +11,7 @@ from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import Answer
+from vita_demo.callbacks.builtin import FileCallback
 from vita_demo.callbacks.registry import make_callback
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
@@ -23,7 +24,7 @@ from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.media import Media, load_media
-from vita_demo.request import Request
+from vita_demo.request import Request, refuse_input
 
 if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
@@ -73,7 +74,10 @@ class Demo(GenerationCallback):
             "max_tokens": options.max_new_tokens,
             "display": self.console.token_progress(self._status_line),
         }
-        callbacks = [self, *(make_callback(spec, given) for spec in self.callbacks)]
+        callbacks = [make_callback(spec, given) for spec in self.callbacks]
+        for callback in callbacks:
+            if isinstance(callback, FileCallback):
+                refuse_input(callback.path, request.paths, "--callback")
         with self._stages:
             pipeline, media = self._load(request)
             self._introduce(pipeline, media)
@@ -81,7 +85,7 @@ class Demo(GenerationCallback):
                 events = pipeline.stream(
                     request,
                     options,
-                    callbacks=callbacks,
+                    callbacks=[self, *callbacks],
                     signal=signal,
                     media=media,
                     on_stage=lambda stage: self._stages.show(_describe(stage, media)),

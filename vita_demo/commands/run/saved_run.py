@@ -47,7 +47,9 @@ class SavedRun:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "run.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            # Names of files may have any bytes, which Python keeps as surrogates.
+            (folder / "run.json").write_text(text, "utf-8", "surrogateescape")
             lines = (json.dumps(event_record(event), ensure_ascii=False) + "\n" for event in events)
             (folder / "events.jsonl").write_text("".join(lines), "utf-8")
         except OSError as error:
@@ -63,7 +65,7 @@ class SavedRun:
             InputError: when it holds no run, or files that the run read are gone.
         """
         try:
-            content = json.loads((folder / "run.json").read_text("utf-8"))
+            content = json.loads((folder / "run.json").read_text("utf-8", "surrogateescape"))
             if content["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
             options = {name: _tuples(value) for name, value in content["options"].items()}

@@ -24,6 +24,7 @@ from vita_demo.model.vita import VitaModel
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _READERS = 4
 
 Model = TypeVar("Model", bound=VitaModel)
@@ -77,7 +78,8 @@ class Checkpoint:
         """Fit the settings to the stored tensors.
 
         The vocabulary is cut to the tokenizer's ``vocab_size``, as upstream does, so that padding rows are never
-        sampled.  A projector five times as wide as usual makes it a frameCat model.
+        sampled.  A projector five times as wide as usual makes it a frameCat model.  Embedding table and output head
+        that are one may be stored under either name.
 
         Raises:
             CheckpointError: when the tokenizer has more tokens than the model.
@@ -87,6 +89,8 @@ class Checkpoint:
                 f"{folder}: the tokenizer has {vocab_size:,} tokens, the model {config.text.vocab_size:,}; "
                 "they belong to different checkpoints"
             )
+        if config.text.tie_word_embeddings and _EMBEDDING not in tensors and _HEAD in tensors:
+            tensors = {_EMBEDDING if name == _HEAD else name: tensor for name, tensor in tensors.items()}
         projector = tensors.get("model.mm_projector.0.weight")
         if projector is not None and len(projector.shape) == 2 and projector.shape[1] == 5 * config.vision.feature_size:
             config = replace(config, mm_hidden_size=projector.shape[1])
@@ -160,7 +164,7 @@ class Checkpoint:
                     reason = f"has shape {list(stored.shape)} instead of {list(expected)}"
                     problems.append(TensorProblem(upstream, reason))
                 row += rows
-        tied = {"lm_head.weight"} if self.config.text.tie_word_embeddings else set()
+        tied = {_HEAD} if self.config.text.tie_word_embeddings else set()
         problems += [TensorProblem(name, "is unexpected") for name in self.tensors if name not in used | tied]
         return plan, problems
 
@@ -173,7 +177,7 @@ class Checkpoint:
 
     @staticmethod
     def _fits(upstream: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-        if upstream in ("lm_head.weight", "model.embed_tokens.weight"):
+        if upstream in (_HEAD, _EMBEDDING):
             return len(stored) == 2 and stored[0] >= expected[0] and stored[1] == expected[1]
         return stored == expected
 
@@ -197,13 +201,14 @@ class _Counter:
 
 
 def read_weight_map(folder: Path) -> dict[str, str]:
-    """Read the index: the shard of each tensor; empty when there is no index.
+    """Read the index: the shard of each tensor; empty when there is no index, or a single file, which wins over it.
 
     Raises:
         CheckpointError: when the index is damaged.
     """
     index = folder / INDEX
-    if not index.is_file():
+    # As in transformers: an index beside a single file is left from an older download.
+    if (folder / SINGLE).is_file() or not index.is_file():
         return {}
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or {type(name) for name in weight_map.values()} != {str}:
