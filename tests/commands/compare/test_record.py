@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.commands.compare.fakes import make_comparison, make_run
-from vita_demo.commands.compare.metric import METRICS
-from vita_demo.commands.compare.record import Difference, stages_s, token_times_s
+from vita_demo.commands.compare.record import METRICS, Difference, stages_s, token_times_s
 
 TOTAL = next(metric for metric in METRICS if metric.name == "total_s")
 TEXT = next(metric for metric in METRICS if metric.name == "ttft_text_s")

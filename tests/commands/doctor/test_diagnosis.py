@@ -7,8 +7,10 @@ import pytest
 
 from tests.conftest import Run
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.doctor import devices
+from vita_demo.commands.doctor import devices, software
 from vita_demo.commands.doctor.diagnosis import diagnose
+from vita_demo.commands.doctor.finding import Finding
+from vita_demo.errors import CheckpointError
 
 Vita = Callable[..., Run]
 
@@ -49,6 +51,20 @@ def test_an_unexpected_error_is_a_finding(monkeypatch: pytest.MonkeyPatch, vita:
     assert "pictures: 640 × 480" in run.out
     with pytest.raises(ZeroDivisionError):
         diagnose(ModelSource(), debug=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "fix"),
+    [("x is cut (a; b); download it again", "x is cut (a; b)", "download it again"), ("x is\ncut", "x is cut", None)],
+)
+def test_an_error_is_split_into_what_is_wrong_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, message: str, text: str, fix: str | None
+) -> None:
+    def fail(*_: object) -> None:
+        raise CheckpointError(message)
+
+    monkeypatch.setattr(software, "check_software", fail)
+    assert Finding("Software", "problem", text, fix) in diagnose(ModelSource(), debug=True).findings
 
 
 def test_an_empty_folder_and_a_wrong_path_are_problems(tmp_path: Path, vita: Vita) -> None:

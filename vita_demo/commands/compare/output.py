@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 
-from vita_demo.commands.compare.metric import METRICS
 from vita_demo.commands.compare.page import render_page
-from vita_demo.commands.compare.record import STAGES, Comparison, ModeResult, stages_s
+from vita_demo.commands.compare.record import METRICS, STAGES, Comparison, ModeResult, stages_s
 from vita_demo.errors import ComparisonError, InputError
 
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vita_demo.commands.compare.metric import METRICS
-from vita_demo.commands.compare.record import STAGES, Comparison, token_times_s
+from vita_demo.commands.compare.record import METRICS, STAGES, Comparison, token_times_s
 from vita_demo.commands.ticks import ticks
 
 _MAX_POINTS = 200

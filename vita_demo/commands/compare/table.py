@@ -7,8 +7,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from vita_demo.commands.compare.metric import METRICS, Metric
-from vita_demo.commands.compare.record import Comparison
+from vita_demo.commands.compare.record import METRICS, Comparison, Metric
 from vita_demo.console.rich_consoles import stdout_console
 
 _FEWER = ("ttft_s", "tpot_s", "decode_tps", "total_s", "peak_memory_bytes")

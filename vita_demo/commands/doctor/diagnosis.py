@@ -90,7 +90,9 @@ class _Checks:
         try:
             return check(self.findings, *arguments)
         except VitaDemoError as error:
-            self.findings.append(Finding.from_error(group, error))
+            # The message says what is wrong and, after its last semicolon, what to do.
+            text, semicolon, fix = " ".join(str(error).split()).rpartition("; ")
+            self.findings.append(Finding(group, "problem", text or fix, fix if semicolon else None))
         except Exception as error:
             if self.debug:
                 raise

@@ -1,9 +1,7 @@
 """The result of one check."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
-
-from vita_demo.errors import VitaDemoError
+from typing import Literal
 
 MEMORY = "Memory"
 """The group below which the report shows the memory table."""
@@ -26,12 +24,6 @@ class Finding:
     level: Level
     text: str
     fix: str | None = None
-
-    @classmethod
-    def from_error(cls, group: str, error: VitaDemoError) -> Self:
-        """Make a problem of an error, whose message says what is wrong and, after its last semicolon, what to do."""
-        text, _, fix = " ".join(str(error).split()).rpartition("; ")
-        return cls(group, "problem", text, fix) if text else cls(group, "problem", fix)
 
 
 def gigabytes(size_bytes: int) -> str:
