@@ -125,6 +125,7 @@ def test_weights_that_are_something_else_are_one_problem(copy: Path, content: by
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
 def test_an_index_of_nothing_is_one_problem(copy: Path, content: str) -> None:
+    (copy / "model.safetensors").unlink()
     (copy / "model.safetensors.index.json").write_text(content)
     (problem,) = problems(diagnose_folder(copy))
     assert "index" in problem
