@@ -89,7 +89,8 @@ def all_flags() -> set[str]:
     from vita_demo.cli import cli
 
     commands = cli.commands.values()
-    return {flag for command in commands for option in command.params for flag in option.opts} | {"--help", "--version"}
+    options = [option for command in commands for option in command.params]
+    return {flag for option in options for flag in (*option.opts, *option.secondary_opts)} | {"--help", "--version"}
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name != "CONTRIBUTING.md"], ids=name_of)
@@ -195,7 +196,7 @@ def test_the_chat_goes_as_shown(vita: Callable[..., Run], monkeypatch: pytest.Mo
     ("page", "ends"),
     [
         ("README.md", "\nstop, first token after N s\n"),
-        ("docs/python.md", "A large yellow star is at the bottom right.\n"),
+        ("docs/python.md", "at the bottom right.\n☜There are three shapes on a pale"),
     ],
 )
 def test_the_python_of_a_page_runs(

@@ -9,6 +9,7 @@ from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cli.command import command
 from vita_demo.cli.options import FILE
+from vita_demo.stdout import write_json
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -27,7 +28,6 @@ def doctor(console: "Console", **flags: Any) -> None:  # noqa: ARG001 - every co
     """
     from vita_demo.commands.doctor.diagnosis import diagnose
     from vita_demo.commands.doctor.view import show_diagnosis
-    from vita_demo.console.stdout import write_json
 
     source = ModelSource(flags["model_path"], flags["vision_tower"], flags["audio_encoder"])
     diagnosis = diagnose(source, flags["debug"])

@@ -10,6 +10,7 @@ from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import FILE, sampling_options
 from vita_demo.request import Sampling, refuse_input
+from vita_demo.stdout import write_json
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -36,7 +37,6 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     """
     from vita_demo.commands.inspect.inspection import inspect_media
     from vita_demo.commands.inspect.view import save_sheet, show_inspection
-    from vita_demo.console.stdout import write_json
 
     if flags["output"] is not None:
         refuse_input(flags["output"], media, "--output")

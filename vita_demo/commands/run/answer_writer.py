@@ -8,8 +8,8 @@ from vita_demo.answer import Answer
 from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.console.console import print_markdown
 from vita_demo.console.status_line import StatusLine
-from vita_demo.console.stdout import write, write_json
 from vita_demo.generation.events import Event
+from vita_demo.stdout import write, write_json
 
 
 class AnswerWriter:
