@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tools.train_vita_tiny.clips import Clip, random_clip, write_video
-from tools.train_vita_tiny.scenes import Scene, draw, random_scene
+from tools.train_vita_tiny.painting import draw
+from tools.train_vita_tiny.scenes import Scene, random_scene
 from tools.train_vita_tiny.sounds import SAMPLE_RATE_HZ, noisy, random_noise_sound
 from tools.train_vita_tiny.voices import Samples, Voice, speak
 
@@ -22,16 +23,19 @@ VOICE = Voice("en-us+m5", 150, 50)
 
 
 def sample_scene() -> Scene:
-    """Draw scenes until one shows a red circle, a blue square and a large yellow star, each of another size."""
+    """Draw a circle, a square and a large star, each of another size, and colour them on a light blue ground."""
     rng = np.random.default_rng(1)
-    wanted = {("red", "circle"), ("blue", "square"), ("yellow", "star")}
+    tints = {"circle": ("red", (214, 38, 40)), "square": ("blue", (40, 90, 215)), "star": ("yellow", (250, 215, 40))}
     while True:
-        scene = random_scene(rng, 3)
-        sizes = {(shape.colour, shape.kind): shape.size for shape in scene.shapes}
-        if set(sizes) != wanted or scene.ground != "pale blue" or len(set(sizes.values())) < 3:
+        scene = random_scene(rng, 3, (640, 480))
+        sizes = {shape.kind: shape.size for shape in scene.shapes}
+        if set(sizes) != set(tints) or len(set(sizes.values())) < 3 or sizes["star"] != "large":
             continue
-        if sizes["yellow", "star"] == "large":
-            return scene
+        if not any(shape.stroke for shape in scene.shapes):
+            coloured = [
+                replace(shape, colour=tints[shape.kind][0], tint=tints[shape.kind][1]) for shape in scene.shapes
+            ]
+            return replace(scene, shapes=tuple(coloured), ground="light blue", tint=(176, 214, 240))
 
 
 def sample_clip() -> Clip:
@@ -54,8 +58,8 @@ def write_sound(path: Path, samples: Samples) -> None:
 
 def main() -> None:
     """Write everything."""
-    draw(replace(sample_scene(), seed=7), 640, 480).save(ASSETS / "scene.png", optimize=True)
-    write_video(sample_clip(), ASSETS / "moving.mp4", size=(256, 256))
+    draw(replace(sample_scene(), seed=7)).save(ASSETS / "scene.png", optimize=True)
+    write_video(sample_clip(), ASSETS / "moving.mp4")
     rng = np.random.default_rng(3)
     write_sound(ASSETS / "question.wav", np.pad(speak(QUESTION, VOICE), 4000))
     write_sound(ASSETS / "noisy_question.wav", noisy(np.pad(speak(NOISY_QUESTION, VOICE), 4000), rng, snr_db=8))

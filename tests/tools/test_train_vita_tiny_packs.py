@@ -1,5 +1,7 @@
 """A pack teaches exactly what is asked for later: prompts, positions and what each token sees."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,35 +9,35 @@ import torch
 from tools.train_vita_tiny.album import Sight, no_sight
 from tools.train_vita_tiny.asking import ask, word
 from tools.train_vita_tiny.calming import calm
-from tools.train_vita_tiny.clips import random_clip
+from tools.train_vita_tiny.clips import padded, random_clip
 from tools.train_vita_tiny.layout import fresh_model
 from tools.train_vita_tiny.packs import NO_LABEL, Chain, Pack, Turn, grouped, prefix_ids
 from tools.train_vita_tiny.pointing import Look, looks
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.reading import answer_loss, pointing_loss
 from tools.train_vita_tiny.recordings import Recording
-from tools.train_vita_tiny.scenes import PLACES, random_scene
+from tools.train_vita_tiny.scenes import Shape, cell_of, random_scene
 from tools.train_vita_tiny.words import CHINESE
 from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID, IMAGE_TOKEN_ID
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.vita import VitaModel
 from vita_demo.prompt import PromptTurn, build_prompts, system_prompts
-from vita_demo.resources import resource
 
 RECORDING = Recording(Query("count"), "How many shapes are there?", (), 0, 96)
 HEARD = 12
+# The positions of a tile, 4 by 4, that hold its corners, by the names of the places that these are in.
+CORNERS = {"top left": {0}, "top right": {3}, "bottom left": {12}, "bottom right": {15}}
+
+
+def position_of(shape: Shape) -> int:
+    return cell_of(shape.x, shape.y, 4)
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> VitaTokenizer:
-    return VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
-
-
-@pytest.fixture(scope="module")
-def model() -> VitaModel:
+def model(model_folder: Path) -> VitaModel:
     torch.manual_seed(3)
-    return fresh_model(resource("assets", "vita-tiny")).eval().requires_grad_(False)
+    return fresh_model(model_folder).eval().requires_grad_(False)
 
 
 def typed_and_spoken() -> list[list[Turn]]:
@@ -126,13 +128,14 @@ def test_an_answer_points_to_the_places_that_it_is_about() -> None:
         scene = random_scene(rng)
         query = ask(scene, rng, ("is_there", "at", "count_noun", "background"))
         (look,) = looks(query, scene, query.answer(scene))
-        places = {PLACES[number] for number in look.places}
         if query.intent == "background":
-            assert not places
-        elif query.intent == "at":
-            assert places == {query.place}
+            assert not look.positions
+        elif query.intent == "at" and query.place not in {shape.place for shape in scene.shapes}:
+            assert {0, 3, 12, 15} & set(look.positions) == CORNERS.get(query.place, set())
+            assert 1 <= len(look.positions) <= 4
         else:
-            assert places == {shape.place for shape in scene.shapes if query.noun.fits(shape)}
+            asked = [s for s in scene.shapes if (s.place == query.place if query.place else query.noun.fits(s))]
+            assert set(look.positions) == {position_of(shape) for shape in asked}
 
 
 def test_who_names_several_things_points_to_one_after_the_other() -> None:
@@ -142,12 +145,12 @@ def test_who_names_several_things_points_to_one_after_the_other() -> None:
         query = ask(scene, rng, ("describe", "kinds", "biggest"))
         answer = "☜" + query.answer(scene)
         before, *parts, after = looks(query, scene, answer)
-        assert {PLACES[number] for number in before.places} == {shape.place for shape in scene.shapes}
+        assert set(before.positions) == {position_of(shape) for shape in scene.shapes}
         assert after == Look(len(answer), ())
         start = before.end
         for part in parts:
-            (place,) = part.places
-            shape = next(shape for shape in scene.shapes if shape.place == PLACES[place])
+            (position,) = part.positions
+            shape = next(shape for shape in scene.shapes if position_of(shape) == position)
             told = answer[start : part.end].lower()
             if query.language == "en":
                 assert f"{shape.colour} {shape.kind}" in told
@@ -166,9 +169,11 @@ def test_a_video_points_to_where_it_ends() -> None:
         clip = random_clip(rng)
         query = ask(clip, rng, ("happens", "describe_video"))
         last = looks(query, clip, query.answer(clip))[-1]
-        shape = clip.after or clip.before
-        assert shape is not None
-        assert last.places == (PLACES.index(shape.place),)
+        gone = clip.event.action == "disappears"
+        seen = padded(clip.start if gone else clip.end).shapes
+        own = clip.before if gone else clip.after
+        assert own is not None
+        assert last.positions in {(position_of(shape),) for shape in seen if shape.kind == own.kind}
 
 
 def test_parts_of_answers_end_where_tokens_end(tokenizer: VitaTokenizer) -> None:
@@ -192,7 +197,7 @@ def test_places_are_pointed_at_while_answering(tokenizer: VitaTokenizer) -> None
 
 
 def test_attention_elsewhere_costs_and_no_place_costs_nothing() -> None:
-    looks = torch.zeros(3, 2, 9)
+    looks = torch.zeros(3, 2, 16)
     looks[0, :, 0] = looks[0, :, 3] = 0.5
     looks[1, :, 5] = 1.0
     both = 0b1001

@@ -1,32 +1,31 @@
 """Clips in which one thing happens to one shape of a scene: what happens, the frames, and a video file of them."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from tools.train_vita_tiny.scenes import (
-    PLACES,
-    SIZES,
-    Scene,
-    Shape,
-    allowed_colours,
-    centre_of,
-    draw,
-    random_radius,
-    random_scene,
-    random_tint,
-    within_cell,
-)
+from tools.train_vita_tiny.painting import draw
+from tools.train_vita_tiny.scenes import COLOURS, Scene, Shape, in_order, random_scene, random_tints
+from vita_demo.preprocess.video import MIN_FRAMES, thin
 
 ACTIONS = ("moves", "grows", "shrinks", "appears", "disappears", "changes colour")
-DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # (rows, columns)
+DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  # (x, y)
 MAX_SHAPES = 3
 MAX_BYTES = 200_000
 
-_LONG_MOVES = 0.8
+_SIZES_PX = (
+    (320, 180), (320, 180), (480, 270), (320, 240), (320, 240), (400, 300), (256, 256), (256, 256), (224, 224),
+    (180, 320), (240, 320),
+)  # fmt: skip
+_SMALLEST = 0.07  # radius, of the video's short side
+_LEAST_WAY = 0.22  # of width or height, between the first sampled frame and the last
+_LEAST_GROWTH = 1.3
+_DRIFT = 0.15  # how far a way may lead aside, of its length
 _CONFUSABLE = ({"red", "orange"}, {"orange", "yellow"}, {"blue", "purple"}, {"black", "purple"}, {"black", "blue"})
 
 
@@ -36,13 +35,11 @@ class Event:
 
     Attributes:
         action: one of ``ACTIONS``.
-        shape: index of the shape it happens to, in ``Clip.end.shapes`` when it appears, else in ``Clip.start.shapes``.
         direction: one of ``DIRECTIONS`` when the shape moves, else None.
         colour: the new colour when the shape changes colour, else None.
     """
 
     action: str
-    shape: int
     direction: str | None = None
     colour: str | None = None
 
@@ -55,9 +52,10 @@ class Clip:
         start: the first frame's scene; without shapes when its only one appears.
         event: what happens.
         before: the shape in ``start`` that it happens to; None when it appears.
-        after: the same shape in ``end``; None when it disappears.
+        after: the same shape when it is over; None when it disappears.
         begins: when the event begins, 0 to 1 of the clip.
-        ends: when it is over.
+        ends: when it is over; 1 where it goes on until the clip ends.
+        seconds: how long the clip is.
     """
 
     start: Scene
@@ -66,52 +64,69 @@ class Clip:
     after: Shape | None
     begins: float
     ends: float
+    seconds: float
+
+    @property
+    def times(self) -> list[float]:
+        """When it is looked at, 0 to 1 of the clip: once a second, and four times at least."""
+        every = [second / self.seconds for second in range(math.ceil(self.seconds))]
+        return [every[i] for i in thin(range(len(every)), MIN_FRAMES, 16)]
 
     @property
     def end(self) -> Scene:
-        """The last frame's scene."""
-        return scene_at(self, 1.0)
+        """The scene of the last frame that is looked at."""
+        return scene_at(self, self.times[-1])
 
 
 def random_clip(rng: np.random.Generator, action: str | None = None) -> Clip:
     """Draw a clip of one to three shapes; no other shape looks like the one that ``action`` happens to."""
     action = ACTIONS[int(rng.integers(len(ACTIONS)))] if action is None else action
     while True:
-        scene = random_scene(rng, int(rng.integers(1, MAX_SHAPES + 1)))
-        index = int(rng.integers(len(scene.shapes)))
-        clip = _with_event(rng, scene, index, action)
+        size = _SIZES_PX[int(rng.integers(len(_SIZES_PX)))]
+        scene = random_scene(rng, int(rng.integers(1, MAX_SHAPES + 1)), size)
+        if min(shape.radius for shape in scene.shapes) < _SMALLEST:
+            continue
+        shape = scene.shapes[int(rng.integers(len(scene.shapes)))]
+        clip = _with_event(rng, scene, shape, action)
         if clip is not None and _is_unique(clip):
             return clip
 
 
 def scene_at(clip: Clip, time: float) -> Scene:
-    """Return the scene at ``time``, 0 to 1; its shapes are in reading order of their places."""
+    """Return the scene at ``time``, 0 to 1 of the clip; its shapes are in reading order of their places."""
     progress = min(1.0, max(0.0, (time - clip.begins) / (clip.ends - clip.begins)))
     others = tuple(shape for shape in clip.start.shapes if shape is not clip.before)
     now = _between(clip.before, clip.after, progress)
     shapes = others if now is None else (*others, now)
-    return replace(clip.start, shapes=tuple(sorted(shapes, key=lambda shape: PLACES.index(shape.place))))
+    return replace(clip.start, shapes=in_order(shapes))
 
 
-def frames(clip: Clip, count: int, width: int = 112, height: int = 112) -> list[Image.Image]:
-    """Draw the clip at ``count`` times, uniformly from its start to its end; only the noise differs between equals."""
-    return [
-        draw(scene_at(clip, float(time)), width, height, frame)
-        for frame, time in enumerate(np.linspace(0, 1, max(count, 2))[:count])
+def padded(scene: Scene) -> Scene:
+    """Return a scene as it is in the square that a video's frame is padded to."""
+    side = max(scene.width, scene.height)
+    wide, high = scene.width / side, scene.height / side
+    shapes = [
+        replace(
+            shape, x=0.5 + (shape.x - 0.5) * wide, y=0.5 + (shape.y - 0.5) * high, radius=shape.radius * min(wide, high)
+        )
+        for shape in scene.shapes
     ]
+    return replace(scene, shapes=in_order(shapes), width=side, height=side)
 
 
-def write_video(clip: Clip, path: Path, seconds: int = 5, fps: int = 12, size: tuple[int, int] = (256, 256)) -> None:
+def frames(clip: Clip) -> list[Image.Image]:
+    """Draw the frames that are looked at."""
+    return [draw(scene_at(clip, time), frame=number) for number, time in enumerate(clip.times)]
+
+
+def write_video(clip: Clip, path: Path, fps: int = 12) -> None:
     """Encode the clip as H.264 in at most 200 kB.
-
-    All of it happens before the last second begins: one frame a second is what the model sees, and the last of
-    those shows the end.
 
     Raises:
         ValueError: when the size cannot be kept.
     """
-    moving = (seconds - 1) * fps
-    images = [draw(scene_at(clip, min(1.0, number / moving)), *size, number) for number in range(seconds * fps)]
+    count = round(clip.seconds * fps)
+    images = [draw(scene_at(clip, number / count), frame=number) for number in range(count)]
     for quality in range(23, 48, 4):
         _encode(images, path, fps, quality)
         if path.stat().st_size <= MAX_BYTES:
@@ -130,71 +145,84 @@ def _encode(images: list[Image.Image], path: Path, fps: int, quality: int) -> No
         container.mux(stream.encode())
 
 
-def _with_event(rng: np.random.Generator, scene: Scene, index: int, action: str) -> Clip | None:
+def _with_event(rng: np.random.Generator, scene: Scene, shape: Shape, action: str) -> Clip | None:
     """Let ``action`` happen to one shape of ``scene``; None when that shape cannot do it there."""
-    shape = scene.shapes[index]
-    sudden = rng.uniform(0.37, 0.57)
+    seconds = float(rng.uniform(2.2, 6)) if rng.random() < 0.85 else float(rng.uniform(6, 12))
+    last = (math.ceil(seconds) - 1) / seconds
+    if action in ("appears", "disappears", "changes colour"):
+        sudden = float(rng.uniform(0.08, 0.9)) * last
+        over = min(sudden + (0.02 if action != "changes colour" else float(rng.uniform(0.02, 0.3))), last)
+        return _changed(rng, scene, shape, action, (sudden, over, seconds))
+    begins = float(rng.uniform(0, 0.25)) if rng.random() < 0.5 else 0.0
+    ends = float(rng.uniform(0.6, 1)) if rng.random() < 0.4 else 1.0
+    seen = (min(last, ends) - begins) / (ends - begins)
+    if action == "moves":
+        return _moving(rng, scene, shape, seen, (begins, ends, seconds))
+    growth = float(rng.uniform(_LEAST_GROWTH, 2.6)) ** (1 if action == "grows" else -1)
+    after = replace(shape, radius=shape.radius * growth)
+    at_last = shape.radius + (after.radius - shape.radius) * seen
+    if not max(at_last / shape.radius, shape.radius / at_last) >= _LEAST_GROWTH or after.radius < 0.8 * _SMALLEST:
+        return None
+    if not _is_free(scene, shape, after):
+        return None
+    return Clip(scene, Event(action), shape, after, begins, ends, seconds)
+
+
+def _changed(
+    rng: np.random.Generator, scene: Scene, shape: Shape, action: str, times: tuple[float, float, float]
+) -> Clip | None:
+    """Let a shape come, go or change its colour."""
     if action == "appears":
         rest = tuple(other for other in scene.shapes if other is not shape)
-        return Clip(replace(scene, shapes=rest), Event(action, index), None, shape, sudden, sudden + 0.06)
+        return Clip(replace(scene, shapes=rest), Event(action), None, shape, *times)
     if action == "disappears":
-        return Clip(scene, Event(action, index), shape, None, sudden, sudden + 0.06)
-    if action == "changes colour":
-        colours = [colour for colour in allowed_colours(scene.ground) if _differ(colour, shape.colour)]
-        colour = colours[int(rng.integers(len(colours)))]
-        after = replace(shape, colour=colour, tint=random_tint(rng, colour))
-        return Clip(scene, Event(action, index, colour=colour), shape, after, sudden, sudden + 0.06)
-    begins, ends = rng.uniform(0, 0.12), rng.uniform(0.88, 1)
-    if action == "moves":
-        return _moving(rng, scene, index, (begins, ends))
-    number = SIZES.index(shape.size)
-    after_or_none = _resized(rng, shape, SIZES[number + 1 :] if action == "grows" else SIZES[:number])
-    if after_or_none is None:
+        return Clip(scene, Event(action), shape, None, *times)
+    colour = COLOURS[int(rng.integers(len(COLOURS)))]
+    tints = random_tints(rng, [colour], scene.tint, bool(shape.stroke))
+    if tints is None or not _differ(colour, shape.colour):
         return None
-    return Clip(scene, Event(action, index), shape, after_or_none, begins, ends)
+    return Clip(scene, Event(action, colour=colour), shape, replace(shape, colour=colour, tint=tints[0]), *times)
 
 
-def _moving(rng: np.random.Generator, scene: Scene, index: int, times: tuple[float, float]) -> Clip | None:
-    """Let one shape glide to another cell of its row or column whose way is free."""
-    shape = scene.shapes[index]
-    ways = list(_free_ways(scene, shape))
-    long_ways = [way for way in ways if way[2] > 1]
-    if long_ways and rng.random() < _LONG_MOVES:
-        ways = long_ways
-    if not ways:
+def _moving(
+    rng: np.random.Generator, scene: Scene, shape: Shape, seen: float, times: tuple[float, float, float]
+) -> Clip | None:
+    """Let one shape glide along any lane to anywhere that it can reach; ``seen`` is the share of its way in view."""
+    direction = list(DIRECTIONS)[int(rng.integers(len(DIRECTIONS)))]
+    across, down = DIRECTIONS[direction]
+    way = float(rng.uniform(_LEAST_WAY / seen, 0.8))
+    drift = float(rng.uniform(-_DRIFT, _DRIFT)) * way * float(rng.integers(2))
+    after = replace(shape, x=shape.x + way * across + drift * abs(down), y=shape.y + way * down + drift * abs(across))
+    if seen * way < _LEAST_WAY or not all(
+        _is_free(scene, shape, _mixed(shape, after, part)) for part in np.linspace(0.2, 1, 5)
+    ):
         return None
-    direction, place, _ = ways[int(rng.integers(len(ways)))]
-    (from_x, from_y), (to_x, to_y) = centre_of(shape.place), centre_of(place)
-    after = replace(shape, place=place, x=shape.x + to_x - from_x, y=shape.y + to_y - from_y)
-    return Clip(scene, Event("moves", index, direction=direction), shape, after, *times)
+    return Clip(scene, Event("moves", direction=direction), shape, after, *times)
 
 
-def _free_ways(scene: Scene, shape: Shape) -> Iterator[tuple[str, str, int]]:
-    """Yield (direction, place, distance in cells) of each cell that the shape can reach."""
-    taken = {other.place for other in scene.shapes}
-    row, column = divmod(PLACES.index(shape.place), 3)
-    for direction, (down, right) in DIRECTIONS.items():
-        for distance in (1, 2):
-            to_row, to_column = row + distance * down, column + distance * right
-            if not (0 <= to_row < 3 and 0 <= to_column < 3) or PLACES[3 * to_row + to_column] in taken:
-                break
-            yield direction, PLACES[3 * to_row + to_column], distance
-
-
-def _resized(rng: np.random.Generator, shape: Shape, sizes: tuple[str, ...]) -> Shape | None:
-    """Give a shape one of ``sizes``, moved towards its cell's centre where it would leave the cell; None without."""
-    if not sizes:
-        return None
-    size = sizes[int(rng.integers(len(sizes)))]
-    radius = random_radius(rng, size)
-    x, y = within_cell(shape.place, shape.x, shape.y, radius)
-    return replace(shape, size=size, radius=radius, x=x, y=y)
+def _is_free(scene: Scene, shape: Shape, now: Shape) -> bool:
+    """Tell whether a shape, changed to ``now``, is inside the picture and meets no other."""
+    short = min(scene.width, scene.height)
+    wide, high = scene.width / short, scene.height / short
+    if min(now.x * wide, (1 - now.x) * wide, now.y * high, (1 - now.y) * high) < now.reach:
+        return False
+    others: Sequence[Shape] = [other for other in scene.shapes if other is not shape]
+    pairs = combinations([now, *others], 2) if others else ()
+    return all(
+        math.hypot((one.x - other.x) * wide, (one.y - other.y) * high) > one.reach + other.reach
+        for one, other in pairs
+        if one is now
+    )
 
 
 def _between(before: Shape | None, after: Shape | None, progress: float) -> Shape | None:
     """Return the shape on its way from ``before`` to ``after``; it is there, or not, from halfway on."""
     if before is None or after is None:
         return before if progress < 0.5 else after
+    return _mixed(before, after, progress)
+
+
+def _mixed(before: Shape, after: Shape, progress: float) -> Shape:
     red, green, blue = (round(_mix(old, new, progress)) for old, new in zip(before.tint, after.tint, strict=True))
     return replace(
         before if progress < 0.5 else after,

@@ -1,4 +1,4 @@
-"""Quiet grounds in six pale or dark hues: plain, gradients and light textures."""
+"""Grounds of any colour: plain, graded and textured."""
 
 import math
 
@@ -6,26 +6,42 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-GROUNDS = ("light grey", "dark grey", "pale blue", "cream", "pale green", "pale pink")
+from tools.train_vita_tiny.colours import GROUND_COLOURS, Rgb, random_rgb
+
+GROUNDS = tuple(GROUND_COLOURS)
 
 Canvas = NDArray[np.float32]
 
-_BASE_RGB = {
-    "light grey": (208, 208, 208), "dark grey": (74, 74, 78), "pale blue": (188, 214, 240),
-    "cream": (248, 238, 208), "pale green": (202, 234, 202), "pale pink": (248, 212, 220),
-}  # fmt: skip
-_STYLES = ("plain", "plain", "gradient", "gradient", "mottled", "stripes", "dots")
+_WHITE_SHARE, _GREY_SHARE, _BLACK_SHARE = 0.24, 0.24, 0.08
+_STYLES = ("plain",) * 9 + ("gradient", "gradient", "mottled", "stripes", "dots", "paper")
 
 
-def ground_canvas(ground: str, seed: int, width: int, height: int) -> Canvas:
-    """Paint a ground; style and details follow from ``seed``.
+def random_ground(rng: np.random.Generator) -> tuple[str, Rgb]:
+    """Draw a ground's name and colour: white and greys more often than hues, as people choose them."""
+    chance = rng.random()
+    if chance < _WHITE_SHARE:
+        name = "white"
+    elif chance < _WHITE_SHARE + _GREY_SHARE:
+        name = ("light grey", "light grey", "grey", "dark grey")[int(rng.integers(4))]
+    elif chance < _WHITE_SHARE + _GREY_SHARE + _BLACK_SHARE:
+        name = "black"
+    else:
+        name = GROUNDS[int(rng.integers(5, len(GROUNDS)))]
+    if name == "white" and rng.random() < 0.6:
+        return name, (255, 255, 255)
+    if name == "black" and rng.random() < 0.5:
+        return name, (0, 0, 0)
+    return name, random_rgb(rng, GROUND_COLOURS[name])
+
+
+def ground_canvas(colour: Rgb, seed: int, width: int, height: int) -> Canvas:
+    """Paint a ground of one colour; style and details follow from ``seed``.
 
     Returns:
         float32 array [height, width, 3], about 0 to 255.
     """
     rng = np.random.Generator(np.random.SFC64((seed, 0)))
-    colour = (np.array(_BASE_RGB[ground]) + rng.uniform(-5, 5) + rng.uniform(-2.5, 2.5, 3)).astype(np.float32)
-    return textured_canvas(rng, colour, width, height)
+    return textured_canvas(rng, np.array(colour, np.float32), width, height)
 
 
 def textured_canvas(rng: np.random.Generator, colour: Canvas, width: int, height: int) -> Canvas:
@@ -46,11 +62,16 @@ def _relief(rng: np.random.Generator, style: str, width: int, height: int) -> Ca
         cells = int(rng.integers(4, 9))
         coarse = rng.uniform(-9, 9, (cells, cells)).astype(np.float32)
         return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    if style == "paper":
+        grain = rng.standard_normal((max(2, height // 2), max(2, width // 2)), np.float32) * np.float32(
+            rng.uniform(2, 7)
+        )
+        return np.asarray(Image.fromarray(grain).resize((width, height), Image.Resampling.BILINEAR))
     angle = rng.uniform(0, 2 * math.pi)
     across = (np.arange(width, dtype=np.float32) - width / 2) * np.float32(math.cos(angle) / short)
     down = (np.arange(height, dtype=np.float32) - height / 2) * np.float32(math.sin(angle) / short)
     if style == "gradient":
-        return (across[None, :] + down[:, None]) * np.float32(rng.uniform(8, 30))  # [H, W]
+        return (across[None, :] + down[:, None]) * np.float32(rng.uniform(8, 40))  # [H, W]
     turns = np.float32(2 * math.pi * rng.integers(8, 20))
     height_of = np.float32(rng.uniform(2, 5))
     if style == "stripes":

@@ -55,3 +55,12 @@ class Optimizers:
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self._all:
             optimizer.step()
+
+    def state(self) -> list[dict[str, object]]:
+        """Return what the optimizers remember."""
+        return [optimizer.state_dict() for optimizer in self._all]
+
+    def take_up(self, state: list[dict[str, object]]) -> None:
+        """Remember what ``state`` returned."""
+        for optimizer, remembered in zip(self._all, state, strict=True):
+            optimizer.load_state_dict(remembered)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tools.train_vita_tiny.painting import develop
 from tools.train_vita_tiny.photographs import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS, random_crop
-from tools.train_vita_tiny.scenes import develop
+from tools.train_vita_tiny.renderers import font_of
 
 Rgb = tuple[int, int, int]
 
@@ -18,6 +19,9 @@ _WORDS = (
     "exit", "page", "chapter", "report", "notes", "invoice", "water", "bread", "coffee", "train", "ticket", "Monday",
     "April", "hello", "thanks", "please", "read", "sign", "here", "model", "data", "table", "figure", "Bank",
 )  # fmt: skip
+# Signs of DejaVu that are no circle, square, triangle, star, cross or ring.
+_SIGNS = "♥♠♣♪♫☺☹☂☎✈✂✉✎➔→←↑↓⇒⇔∞∑∫√≈≠€£§¶©®&@#%?!ΩπλΨ♀♂☯♻⚑⚓⚔⚖⚙⚡✓♔♞⌂⌘"
+_SIGN_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans.ttf")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ0123456789.,:;!?-+%&"
 
 
@@ -179,6 +183,67 @@ def _confetti(rng: np.random.Generator, size: int) -> Image.Image:
     return image
 
 
+def _icon(rng: np.random.Generator, size: int) -> Image.Image:
+    """One or two signs that are none of the six kinds, as large as shapes are."""
+    paper, ink = _paper_and_ink(rng)
+    image = Image.new("RGB", (size, size), paper)
+    pen = ImageDraw.Draw(image)
+    for _ in range(1 if rng.random() < 0.8 else 2):
+        height = int(rng.uniform(0.12, 0.9) * size)
+        x, y = rng.uniform(0, 0.9) * (size - 0.6 * height), rng.uniform(0, 0.8) * (size - 0.7 * height)
+        sign = _SIGNS[int(rng.integers(len(_SIGNS)))] if rng.random() < 0.65 else _letter(rng)
+        pen.text((x, y), sign, ink, font_of(_SIGN_FONTS[int(rng.integers(len(_SIGN_FONTS)))], height), anchor="lt")
+    return image
+
+
+def _letter(rng: np.random.Generator) -> str:
+    # An O is a ring, and an X or a plus a cross.
+    letters = (
+        _LETTERS.replace("O", "").replace("o", "").replace("0", "").replace("X", "").replace("x", "").replace("+", "")
+    )
+    return letters[int(rng.integers(len(letters) - 9))]
+
+
+def _words(rng: np.random.Generator, size: int) -> Image.Image:
+    """One to three words on a page, anywhere."""
+    paper, ink = _paper_and_ink(rng)
+    image = Image.new("RGB", (size, size), paper)
+    count = int(rng.integers(1, 4))
+    text = ("\n" if rng.random() < 0.3 else " ").join(_line(rng).split()[:count])
+    font = font_of(_SIGN_FONTS[int(rng.integers(len(_SIGN_FONTS)))], int(rng.uniform(0.06, 0.3) * size))
+    at = (rng.uniform(0.02, 0.4) * size, rng.uniform(0.02, 0.8) * size)
+    ImageDraw.Draw(image).text(at, text, ink, font)
+    return image
+
+
+def _stroke(rng: np.random.Generator, size: int) -> Image.Image:
+    """One or two open lines: a curve, a wave, a spiral, an arrow."""
+    paper, ink = _paper_and_ink(rng)
+    image = Image.new("RGB", (2 * size, 2 * size), paper)
+    pen = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(1, 3))):
+        time = np.linspace(0, 1, 60)
+        start, turn, bend = rng.uniform(0.2, 0.8, 2), rng.uniform(0, 2 * math.pi), rng.uniform(-4, 4)
+        angle = turn + bend * time + rng.uniform(0, 2) * np.sin(2 * math.pi * rng.uniform(0.5, 3) * time)
+        length = rng.uniform(0.3, 1.0) / 60
+        x, y = start[0] + np.cumsum(np.cos(angle)) * length, start[1] + np.cumsum(np.sin(angle)) * length
+        pen.line(_points(x * 2 * size, y * 2 * size), ink, max(2, int(rng.uniform(0.01, 0.07) * size)), joint="curve")
+    return image.reduce(2)
+
+
+def _blob(rng: np.random.Generator, size: int) -> Image.Image:
+    """One thing with an outline of its own on a plain ground: flat, or cut out of a photograph."""
+    paper, ink = _paper_and_ink(rng)
+    angle = np.linspace(0, 2 * math.pi, 80, endpoint=False)
+    waves = sum(rng.uniform(-0.35, 0.35) / k**0.5 * np.cos(k * angle + rng.uniform(0, 6)) for k in range(2, 6))
+    radius = rng.uniform(0.12, 0.3) * (1 + waves) * size
+    centre = rng.uniform(0.35, 0.65, 2) * size
+    mask = Image.new("L", (size, size))
+    ImageDraw.Draw(mask).polygon(_points(centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)), 255)
+    inside = random_crop(rng, size, PHOTOGRAPHS) if rng.random() < 0.6 else Image.new("RGB", (size, size), ink)
+    return Image.composite(inside, Image.new("RGB", (size, size), paper), mask)
+
+
 def _axes(rng: np.random.Generator, size: int) -> tuple[Image.Image, ImageDraw.ImageDraw, Rgb]:
     """Start a chart: paper with two axes, and now and then a grid and a title."""
     paper, ink = _paper_and_ink(rng)
@@ -255,10 +320,16 @@ _PAINTERS: dict[str, _Painter] = {
     "confetti": _confetti,
     "photograph": _photograph(PHOTOGRAPHS),
     "line plot": _line_plot,
+    "icon": _icon,
+    "words": _words,
+    "stroke": _stroke,
+    "blob": _blob,
     "julia": _julia,
     "maze": _maze,
     "mosaic": _mosaic,
     "held-out photograph": _photograph(HELD_OUT_PHOTOGRAPHS),
 }
 HELD_OUT_FAMILIES = ("julia", "maze", "mosaic", "held-out photograph")  # never used in training
-FAMILIES = tuple(family for family in _PAINTERS if family not in HELD_OUT_FAMILIES)
+# What looks most like a scene comes twice as often.
+NEAR_MISSES = ("icon", "words", "stroke", "blob")
+FAMILIES = (*(family for family in _PAINTERS if family not in HELD_OUT_FAMILIES), *NEAR_MISSES)

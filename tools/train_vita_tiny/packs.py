@@ -79,7 +79,7 @@ def _places(turn: Turn, length: int, encode: Encode) -> list[int]:
     for look in turn.looks:
         # Parts end at the end of a word, where no token goes on.
         end = length if look.end == len(turn.answer) else len(encode(turn.answer[: look.end]))
-        places += [sum(1 << place for place in look.places)] * (end - len(places))
+        places += [sum(1 << place for place in look.positions)] * (end - len(places))
     return [*places, *[0] * (length - len(places))]
 
 

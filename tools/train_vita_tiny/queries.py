@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tools.train_vita_tiny.clips import Clip
 from tools.train_vita_tiny.phrases import Chinese, English
-from tools.train_vita_tiny.scenes import SIZES, Scene, Shape
+from tools.train_vita_tiny.scenes import SAME_SIZE, Scene, Shape
 
 NOTHING = "nothing"
 OUTSIDE = "outside"
@@ -104,15 +104,15 @@ def _at(query: Query, scene: Scene) -> str:
 
 def _bigger(query: Query, scene: Scene) -> str:
     say = SAY[query.language]
-    sizes = []
+    radii = []
     for noun in (query.noun, query.other):
         shapes = query.found(scene, noun)
         if not shapes:
             return say.none(noun)
-        sizes.append(max(SIZES.index(shape.size) for shape in shapes))
-    if sizes[0] == sizes[1]:
+        radii.append(max(shape.radius for shape in shapes))
+    if max(radii) < SAME_SIZE * min(radii):
         return say.same_size
-    return say.bigger(query.noun if sizes[0] > sizes[1] else query.other)
+    return say.bigger(query.noun if radii[0] > radii[1] else query.other)
 
 
 def _size_of(query: Query, scene: Scene) -> str:
@@ -122,9 +122,9 @@ def _size_of(query: Query, scene: Scene) -> str:
 
 def extremes(scene: Scene, intent: str) -> list[Shape]:
     """Return the biggest shapes, or the smallest: several when they are of one size."""
-    ranks = [SIZES.index(shape.size) for shape in scene.shapes]
-    extreme = max(ranks) if intent == "biggest" else min(ranks)
-    return [shape for shape, rank in zip(scene.shapes, ranks, strict=True) if rank == extreme]
+    radii = [shape.radius for shape in scene.shapes]
+    extreme = max(radii) if intent == "biggest" else min(radii)
+    return [shape for shape in scene.shapes if 1 / SAME_SIZE < shape.radius / extreme < SAME_SIZE]
 
 
 def _extreme(query: Query, scene: Scene) -> str:

@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tools.train_vita_tiny.layout import GRID
 from tools.train_vita_tiny.packs import NO_LABEL, Group
-from tools.train_vita_tiny.scenes import PLACES
 from vita_demo.checkpoint.special_tokens import AUDIO_TOKEN_ID
 from vita_demo.model.language_model import Attention, DecoderLayer, LanguageModel, rotary_table
 
+# Of one tile.
+POSITIONS = GRID**2
 # How much attention to what an answer is about counts beside the answer.
 _POINTING = 0.2
 
@@ -68,7 +70,7 @@ def answer_loss(
         model: the language model.
         prefix: ids [P] before everything.
         groups: the packs' chains.
-        image_features: [packs, tiles · 9, D]; None when nothing is shown.
+        image_features: [packs, tiles · P, D]; None when nothing is shown.
         audio_features: [positions, D] in the order of the slots.
         pointed_layers: layers that are asked for attention to what an answer is about.
 
@@ -99,22 +101,22 @@ def answer_loss(
 
 
 def pointing_loss(looks: Tensor, places: Tensor) -> Tensor:
-    """Ask for attention to the places that an answer is about.
+    """Ask for attention to the positions that an answer is about.
 
-    From the answers alone attention to the one thing that a question names is learned very late: before, all places
+    From the answers alone attention to the one thing that a question names is learned very late: before, all things
     are looked at, and what is answered is one of the things that are there.
 
     Args:
-        looks: [tokens, heads, 9], attention to the last tile.
+        looks: [tokens, heads, P], attention to the last tile.
         places: [tokens], sums of powers of two; 0 asks for nothing.
 
     Returns:
-        the mean of -log(attention to these places).
+        the mean of -log(attention to these positions).
     """
     chosen = places > 0
     if not chosen.any():
         return looks.new_zeros(())
-    wanted = (places[chosen, None] >> torch.arange(looks.shape[2], device=places.device)) & 1  # [chosen, 9]
+    wanted = (places[chosen, None] >> torch.arange(looks.shape[2], device=places.device)) & 1  # [chosen, P]
     mass = (looks[chosen].float() * wanted[:, None]).sum(-1)  # [chosen, heads]
     return -(mass + 1e-3).log().mean()
 
@@ -135,7 +137,7 @@ def _run_layers(
     """Run the layers over the tokens [M, D] of all blocks, one block after the other.
 
     Returns:
-        the tokens [M, D], and how those of blocks that see tiles look at the last one, [tokens, heads, 9] each.
+        the tokens [M, D], and how those of blocks that see tiles look at the last one, [tokens, heads, P] each.
     """
     looks: list[Tensor] = []
     cos, sin = rotary_table(model.config, max(block.first + block.length for block in blocks), x.device)
@@ -159,9 +161,9 @@ def _run_layers(
 
 
 def _look(weights: Tensor, block: _Block) -> Tensor:
-    """Return how the first group of heads attends to the last tile: [n·S, heads, 9]."""
-    heads = weights[:, 0, :, -len(PLACES) :].view(block.count, -1, block.length, len(PLACES))  # [n, heads, S, 9]
-    return heads.transpose(1, 2).flatten(0, 1)  # [n·S, heads, 9]
+    """Return how the first group of heads attends to the last tile: [n·S, heads, P]."""
+    heads = weights[:, 0, :, -POSITIONS:].view(block.count, -1, block.length, POSITIONS)  # [n, heads, S, P]
+    return heads.transpose(1, 2).flatten(0, 1)  # [n·S, heads, P]
 
 
 def _project(attention: Attention, block: _Block, qkv: Tensor, cos: Tensor, sin: Tensor) -> _Projected:

@@ -1,42 +1,43 @@
-"""Scenes of one to five plain shapes on a quiet ground: what is in them, and how they are drawn.
+"""Scenes of one to five plain shapes: what is in them and where, whoever draws them.
 
-Knows names, geometry and pixels; knows nothing of questions, answers or models.
+Knows names and geometry; knows nothing of pixels, questions, answers or models.
 """
 
-import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
-from tools.train_vita_tiny.grounds import GROUNDS, Canvas, ground_canvas
+from tools.train_vita_tiny.colours import SHAPE_COLOURS, Rgb, contrast, random_rgb
+from tools.train_vita_tiny.geometry import KINDS, REACH
+from tools.train_vita_tiny.grounds import random_ground
 
-KINDS = ("circle", "square", "triangle", "star", "cross", "ring")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black", "white")
+__all__ = ["COLOURS", "KINDS", "PLACES", "SIZES", "Scene", "Shape"]
+
+COLOURS = tuple(SHAPE_COLOURS)
 SIZES = ("small", "medium", "large")
 PLACES = (
     "top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right",
 )  # fmt: skip
-RADII = {"small": 0.075, "medium": 0.11, "large": 0.15}  # of the picture's short side
 MAX_SHAPES = 5
+# A radius of the picture's short side below the first is small, one above the second large.
+SIZE_BOUNDS = (0.09, 0.13)
+# Two radii that differ by less than this factor are said to be equal; none differ by a factor near it.
+SAME_SIZE = 1.12
 
-_BASE_RGB = {
-    "red": (212, 34, 38), "orange": (243, 132, 22), "yellow": (246, 218, 36), "green": (38, 160, 66),
-    "blue": (40, 96, 222), "purple": (146, 56, 188), "black": (18, 18, 20), "white": (249, 249, 249),
-}  # fmt: skip
-_TINT_JITTER = 11
-_EXCLUDED = {ground: {"white"} for ground in GROUNDS} | {"dark grey": {"black"}, "cream": {"white", "yellow"}}
-_WHITE_SHARE = 0.25  # white is seen on dark grey only, so it is drawn there more often than its turn
-_DARK_SHARE = 0.3
-_MAX_ANGLE_DEG = {"circle": 0.0, "ring": 0.0, "square": 10.0, "triangle": 10.0, "star": 15.0, "cross": 8.0}
-_CENTRE_JITTER = 0.03
-_CELL_HALF = 1 / 6
-_EXTENT = 1.02  # no kind reaches farther from its centre than this many radii, whichever way it is turned
-_GAP = 0.003
+_LARGEST = {1: 0.4, 2: 0.32, 3: 0.25, 4: 0.2, 5: 0.17}
+_SMALLEST = 0.04
+# What is less than this share beyond a third is still of the first third: who halves each half speaks of sides.
+_THIRD = 0.345
+# No two centres are in one cell of either grid: of nine places, and of the sixteen positions of the model's tiles.
+_GRIDS = (3, 4)
+_GAP = 0.012
+_MIN_CONTRAST, _MIN_LINE_CONTRAST = 33.0, 48.0
+_STROKE_SHARE, _ALIKE_SHARE, _ORDERED_SHARE, _UPRIGHT_SHARE = 0.12, 0.4, 0.35, 0.5
 _KIND_REPEATS, _COLOUR_REPEATS = 0.25, 0.2  # chances in a scene of two or more shapes
 _CROWD_REPEATS = 0.6
+_ATTEMPTS = 40
 
 
 @dataclass(frozen=True)
@@ -46,202 +47,246 @@ class Shape:
     Attributes:
         kind: one of ``KINDS``.
         colour: one of ``COLOURS``.
-        size: one of ``SIZES``.
-        place: one of ``PLACES``, the cell of the 3 × 3 grid that holds it.
-        x: centre, 0 to 1 of the width.
-        y: centre, 0 to 1 of the height.
+        x, y: centre, 0 to 1 of width and height.
         radius: of the picture's short side.
         angle_deg: clockwise turn from upright.
         tint: the exact RGB colour.
+        form: 0 to 1, which of its kind's usual looks it has.
+        stroke: width of the line that it is drawn with, of the radius; 0 when it is filled.
     """
 
     kind: str
     colour: str
-    size: str
-    place: str
     x: float
     y: float
     radius: float
     angle_deg: float
-    tint: tuple[int, int, int]
+    tint: Rgb
+    form: float = 0.5
+    stroke: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """The one of ``PLACES`` that holds its centre."""
+        return place_of(self.x, self.y)
+
+    @property
+    def size(self) -> str:
+        """One of ``SIZES``."""
+        return SIZES[sum(self.radius >= bound for bound in SIZE_BOUNDS)]
+
+    @property
+    def reach(self) -> float:
+        """How far it may reach from its centre, of the picture's short side."""
+        return REACH[self.kind] * self.radius
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Shapes in reading order of their places, on a ground of the hue ``ground`` whose look follows from ``seed``."""
+    """Shapes in reading order of their places.
+
+    Attributes:
+        shapes: at most ``MAX_SHAPES``, no two of one place.
+        ground: name of what is behind them.
+        tint: its RGB colour.
+        width, height: of the picture, in pixels.
+        seed: everything else about its looks follows from it.
+    """
 
     shapes: tuple[Shape, ...]
     ground: str
+    tint: Rgb
+    width: int
+    height: int
     seed: int
 
 
-def random_scene(rng: np.random.Generator, count: int | None = None) -> Scene:
-    """Draw a scene of ``count`` shapes (1 to 5, uniform when not given) in distinct places."""
-    count = int(rng.integers(1, MAX_SHAPES + 1)) if count is None else count
-    return _scene(rng, count, _KIND_REPEATS, _COLOUR_REPEATS)
+def place_of(x: float, y: float) -> str:
+    """Name the place of a point, 0 to 1 of width and height."""
+    column, row = (int(value >= _THIRD) + int(value > 1 - _THIRD) for value in (x, y))
+    return PLACES[3 * row + column]
+
+
+def cell_of(x: float, y: float, grid: int) -> int:
+    """Number the cell, of ``grid`` by ``grid``, that holds a point."""
+    column, row = (min(grid - 1, max(0, int(grid * value))) for value in (x, y))
+    return grid * row + column
+
+
+def in_order(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    """Sort shapes in reading order of their places."""
+    return tuple(sorted(shapes, key=lambda shape: PLACES.index(shape.place)))
+
+
+_SIZES_PX = (
+    (448, 448), (448, 448), (512, 512), (400, 400), (300, 300), (256, 256), (224, 224), (640, 480), (640, 480),
+    (400, 300), (320, 240), (640, 360), (640, 360), (480, 270), (600, 400), (480, 640), (360, 640), (300, 400),
+)  # fmt: skip
+
+
+def random_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Draw a width and a height in pixels, as pictures have them."""
+    chance = rng.random()
+    if chance < 0.65:
+        width, height = _SIZES_PX[int(rng.integers(len(_SIZES_PX)))]
+        return width, height
+    if chance < 0.8:
+        side = int(rng.integers(112, 169))
+        return side, side
+    long = int(rng.integers(180, 640))
+    short = max(130, int(long * rng.uniform(0.5, 1.0)))
+    return (long, short) if rng.random() < 0.7 else (short, long)
+
+
+def random_scene(rng: np.random.Generator, count: int | None = None, size: tuple[int, int] | None = None) -> Scene:
+    """Draw a scene of ``count`` shapes, 1 to 5 when not given, in a picture of ``size`` pixels."""
+    count = int(rng.choice(MAX_SHAPES, p=(0.24, 0.25, 0.23, 0.15, 0.13))) + 1 if count is None else count
+    return _scene(rng, count, size or random_size(rng), _KIND_REPEATS, _COLOUR_REPEATS)
 
 
 def random_crowd(rng: np.random.Generator) -> Scene:
     """Draw a scene of two or more shapes, of which mostly several are of one kind or colour."""
-    return _scene(rng, int(rng.integers(2, MAX_SHAPES + 1)), _CROWD_REPEATS, _CROWD_REPEATS)
+    return _scene(rng, int(rng.integers(2, MAX_SHAPES + 1)), random_size(rng), _CROWD_REPEATS, _CROWD_REPEATS)
 
 
-def _scene(rng: np.random.Generator, count: int, kind_repeats: float, colour_repeats: float) -> Scene:
-    ground = random_ground(rng)
+def _scene(
+    rng: np.random.Generator, count: int, size: tuple[int, int], kind_repeats: float, colour_repeats: float
+) -> Scene:
+    while True:
+        ground, tint = random_ground(rng)
+        colours = _names(rng, COLOURS, count, colour_repeats)
+        lined = rng.random() < _STROKE_SHARE
+        tints = random_tints(rng, colours, tint, lined)
+        if tints is not None:
+            break
     kinds = _names(rng, KINDS, count, kind_repeats)
-    colours = random_colours(rng, ground, count, colour_repeats)
-    places = sorted(int(cell) for cell in rng.permutation(len(PLACES))[:count])
-    shapes = tuple(
-        random_shape(rng, kind, colour, PLACES[cell]) for kind, colour, cell in zip(kinds, colours, places, strict=True)
-    )
-    return Scene(shapes, ground, int(rng.integers(2**31)))
+    if lined:
+        kinds = ["ring" if kind == "circle" else kind for kind in kinds]
+    stroke = float(rng.uniform(0.07, 0.26)) if lined else 0.0
+    radii = random_radii(rng, count, min(size) / max(size))
+    while True:
+        centres = _random_centres(rng, [r * REACH[kind] for r, kind in zip(radii, kinds, strict=True)], size)
+        if centres is not None:
+            break
+        radii = [max(_SMALLEST, 0.85 * radius) for radius in radii]
+    shapes = [
+        Shape(
+            kind, colour, x, y, radius, random_angle(rng), rgb, float(rng.random()), 0.0 if kind == "ring" else stroke
+        )
+        for kind, colour, rgb, radius, (x, y) in zip(kinds, colours, tints, radii, centres, strict=True)
+    ]
+    return Scene(in_order(shapes), ground, tint, *size, int(rng.integers(2**31)))
 
 
-def random_ground(rng: np.random.Generator) -> str:
-    """Draw a ground's name; dark grey, the only one that shows white, comes more often than the others."""
-    if rng.random() < _DARK_SHARE:
-        return "dark grey"
-    others = [ground for ground in GROUNDS if ground != "dark grey"]
-    return others[int(rng.integers(len(others)))]
+def random_tints(rng: np.random.Generator, colours: Sequence[str], ground: Rgb, lined: bool) -> list[Rgb] | None:
+    """Draw RGB colours that have these names and stand out from the ground; None when there are none."""
+    least = _MIN_LINE_CONTRAST if lined else _MIN_CONTRAST
+    known: dict[str, Rgb] = {}
+    for colour in dict.fromkeys(colours):
+        found = next((rgb for _ in range(6) if contrast(rgb := random_tint(rng, colour), ground) >= least), None)
+        if found is None:
+            return None
+        known[colour] = found
+    return [known[colour] for colour in colours]
 
 
-def allowed_colours(ground: str) -> list[str]:
-    """Return the colours that stand out from ``ground``."""
-    return [colour for colour in COLOURS if colour not in _EXCLUDED[ground]]
+def random_tint(rng: np.random.Generator, colour: str) -> Rgb:
+    """Draw an RGB colour that people call ``colour``."""
+    return random_rgb(rng, SHAPE_COLOURS[colour])
 
 
-def random_colours(rng: np.random.Generator, ground: str, count: int, repeats: float = _COLOUR_REPEATS) -> list[str]:
-    """Draw ``count`` colours that stand out from ``ground``; ``repeats`` is the chance that one occurs again."""
-    colours = _names(rng, allowed_colours(ground), count, repeats)
-    if ground == "dark grey" and "white" not in colours and rng.random() < _WHITE_SHARE:
-        replaced = colours[int(rng.integers(count))]
-        colours = ["white" if colour == replaced else colour for colour in colours]
-    return colours
+def random_angle(rng: np.random.Generator) -> float:
+    """Draw a turn in degrees: half of the shapes stand upright."""
+    if rng.random() < _UPRIGHT_SHARE:
+        return 0.0
+    return float(rng.uniform(-180, 180)) if rng.random() < 0.7 else float(rng.choice([180.0, 90.0, -90.0, 45.0]))
 
 
-def random_shape(rng: np.random.Generator, kind: str, colour: str, place: str, size: str | None = None) -> Shape:
-    """Draw the details of a shape: size when not given, radius, turn, tint, and the centre near its cell's."""
-    size = SIZES[int(rng.integers(len(SIZES)))] if size is None else size
-    radius = random_radius(rng, size)
-    x, y = centre_of(place)
-    x += rng.uniform(-_CENTRE_JITTER, _CENTRE_JITTER)
-    y += rng.uniform(-_CENTRE_JITTER, _CENTRE_JITTER)
-    x, y = within_cell(place, x, y, radius)
-    angle = _MAX_ANGLE_DEG[kind]
-    turn = rng.uniform(-angle, angle)
-    return Shape(kind, colour, size, place, x, y, radius, turn, random_tint(rng, colour))
+def random_radii(rng: np.random.Generator, count: int, aspect: float) -> list[float]:
+    """Draw radii, log-uniform, of which two are equal or clearly different; ``aspect`` is the short side's of the long.
 
-
-def random_radius(rng: np.random.Generator, size: str) -> float:
-    """Draw a radius that ``size`` names, as a fraction of the picture's short side."""
-    return RADII[size] * rng.uniform(0.94, 1.06)
-
-
-def within_cell(place: str, x: float, y: float, radius: float) -> tuple[float, float]:
-    """Return the point nearest to (x, y) at which a shape of this radius stays inside its cell."""
-    room = _CELL_HALF - _EXTENT * radius - _GAP
-    centre_x, centre_y = centre_of(place)
-    return min(max(x, centre_x - room), centre_x + room), min(max(y, centre_y - room), centre_y + room)
-
-
-def random_tint(rng: np.random.Generator, colour: str) -> tuple[int, int, int]:
-    """Draw an RGB colour that everyone calls ``colour``."""
-    jitter = rng.integers(-_TINT_JITTER, _TINT_JITTER + 1, 3)
-    red, green, blue = (min(255, max(0, base + int(j))) for base, j in zip(_BASE_RGB[colour], jitter, strict=True))
-    return red, green, blue
-
-
-def centre_of(place: str) -> tuple[float, float]:
-    """Return the centre of a place's cell, 0 to 1 of width and height."""
-    row, column = divmod(PLACES.index(place), 3)
-    return (2 * column + 1) / 6, (2 * row + 1) / 6
-
-
-def draw(scene: Scene, width: int = 112, height: int = 112, frame: int = 0) -> Image.Image:
-    """Draw a scene as RGB; ``frame`` changes the noise and nothing else.
-
-    The same arguments always give the same pixels.
+    What is squeezed into a square tile must still be seen there, so the smallest of wide pictures are larger.
     """
-    canvas = ground_canvas(scene.ground, scene.seed, width, height)
-    for shape in scene.shapes:
-        paint(canvas, shape, scene.seed)
-    return develop(canvas, scene.seed, frame)
+    low, high = _SMALLEST / math.sqrt(aspect), _LARGEST[count]
+    first = _log_uniform(rng, low, high)
+    if rng.random() < _ALIKE_SHARE:
+        return [first * float(rng.uniform(1.0, 1.04)) for _ in range(count)]
+    radii = [first]
+    while len(radii) < count:
+        new = _log_uniform(rng, low, high)
+        nearest = min(radii, key=lambda radius: abs(math.log(new / radius)))
+        radii.append(nearest if max(new / nearest, nearest / new) < 1.25 else new)
+    return radii
 
 
-def paint(canvas: Canvas, shape: Shape, seed: int = 0) -> None:
-    """Lay an anti-aliased shape on ``canvas`` [H, W, 3] in place; ``seed`` decides how wide the rings' holes are."""
-    height, width = canvas.shape[:2]
-    radius = shape.radius * min(width, height)
-    centre_x, centre_y = shape.x * width, shape.y * height
-    reach = _EXTENT * radius + 1.5
-    left, right = max(0, math.floor(centre_x - reach)), min(width, math.ceil(centre_x + reach))
-    top, bottom = max(0, math.floor(centre_y - reach)), min(height, math.ceil(centre_y + reach))
-    x = np.arange(left, right, dtype=np.float32)[None, :] + np.float32(0.5 - centre_x)  # [1, w]
-    y = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - centre_y)  # [h, 1]
-    angle = math.radians(shape.angle_deg)
-    cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-    hole = 0.5 + seed % 11 / 100
-    distance = _distance(shape.kind, x * cosine + y * sine, y * cosine - x * sine, np.float32(radius), hole)
-    cover = np.clip(np.float32(0.5) - distance, 0, 1)[:, :, None]  # [h, w, 1]
-    box = canvas[top:bottom, left:right]
-    box += cover * (np.array(shape.tint, np.float32) - box)
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-def _distance(kind: str, x: Canvas, y: Canvas, radius: np.float32, hole: float) -> Canvas:
-    """Signed distance in pixels to the outline, negative inside; near corners it is that to the nearest edge's line."""
-    if kind == "circle":
-        return np.hypot(x, y) - radius
-    if kind == "ring":
-        middle, half = radius * np.float32((1 + hole) / 2), radius * np.float32((1 - hole) / 2)
-        return np.abs(np.hypot(x, y) - middle) - half
-    x = np.abs(x)
-    if kind == "square":
-        return np.maximum(x, np.abs(y)) - np.float32(0.86) * radius
-    if kind == "cross":
-        y = np.abs(y)
-        return np.maximum(np.maximum(x, y) - np.float32(0.95) * radius, np.minimum(x, y) - np.float32(0.3) * radius)
-    if kind == "triangle":
-        # Its centre is that of its bounding box, a quarter of the circumradius above the centroid.
-        side = np.float32(1.08) * radius
-        y = y - np.float32(0.25) * side
-        return np.maximum(y, np.float32(math.cos(math.pi / 6)) * x - np.float32(0.5) * y) - np.float32(0.5) * side
-    return _star_distance(x, y, radius)
+def _random_centres(
+    rng: np.random.Generator, reaches: Sequence[float], size: tuple[int, int]
+) -> list[tuple[float, float]] | None:
+    """Find places for shapes of these reaches, free or in order; None when they do not fit."""
+    short = min(size)
+    scale = (size[0] / short, size[1] / short)
+    if rng.random() < _ORDERED_SHARE:
+        layouts = _LAYOUTS[len(reaches)]
+        centres = [layouts[int(rng.integers(len(layouts)))][i] for i in rng.permutation(len(reaches))]
+        shake = 0.02 * float(rng.integers(2))
+        centres = [(x + shake * rng.uniform(-1, 1), y + shake * rng.uniform(-1, 1)) for x, y in centres]
+        if _fit(centres, reaches, scale):
+            return centres
+    order = sorted(range(len(reaches)), key=lambda i: -reaches[i])
+    placed: dict[int, tuple[float, float]] = {}
+    for number in order:
+        room = [0.5 - (reaches[number] + _GAP) / side for side in scale]
+        if min(room) <= 0:
+            return None
+        for _ in range(_ATTEMPTS):
+            centre = (0.5 + float(rng.uniform(-room[0], room[0])), 0.5 + float(rng.uniform(-room[1], room[1])))
+            some = [*placed, number]
+            if _fit([*placed.values(), centre], [reaches[i] for i in some], scale):
+                placed[number] = centre
+                break
+        else:
+            return None
+    return [placed[number] for number in range(len(reaches))]
 
 
-def _star_distance(x: Canvas, y: Canvas, radius: np.float32) -> Canvas:
-    """Fold the plane into one tenth of a five-pointed star, where its outline is a single line."""
-    tenth, inner = math.pi / 5, 0.45
-    angle: Canvas = np.arctan2(x, -y)
-    folded: Canvas = np.abs((angle + np.float32(tenth)) % np.float32(2 * tenth) - np.float32(tenth))
-    far: Canvas = np.hypot(x, y)
-    along, across = far * np.cos(folded), far * np.sin(folded)
-    # The edge runs from the tip (1, 0) to the notch (a, b).
-    a, b = inner * math.cos(tenth), inner * math.sin(tenth)
-    length = math.hypot(1 - a, b)
-    distance: Canvas = (along - radius) * np.float32(b / length) + across * np.float32((1 - a) / length)
-    return distance
+def _fit(centres: Sequence[tuple[float, float]], reaches: Sequence[float], scale: tuple[float, float]) -> bool:
+    """Tell whether shapes are inside the picture, apart from each other, and each alone in its cells."""
+    for number, ((x, y), reach) in enumerate(zip(centres, reaches, strict=True)):
+        if min(x * scale[0], (1 - x) * scale[0], y * scale[1], (1 - y) * scale[1]) < reach + _GAP / 2:
+            return False
+        for (other_x, other_y), other in zip(centres[:number], reaches, strict=False):
+            # The circles about two shapes may touch; the shapes themselves then hardly do.
+            if math.hypot((x - other_x) * scale[0], (y - other_y) * scale[1]) < 0.94 * (reach + other) + _GAP:
+                return False
+            if place_of(x, y) == place_of(other_x, other_y):
+                return False
+            if any(cell_of(x, y, grid) == cell_of(other_x, other_y, grid) for grid in _GRIDS[1:]):
+                return False
+    return True
 
 
-def develop(canvas: Canvas, seed: int, frame: int = 0) -> Image.Image:
-    """Turn a canvas into a picture as a cheap camera would: noise, now and then a slight blur or JPEG artefacts."""
-    rng = np.random.Generator(np.random.SFC64((seed, 1)))
-    sigma, blurred, compressed, strength = rng.uniform(0, 8), rng.random() < 0.12, rng.random() < 0.08, rng.random()
-    noise = np.random.Generator(np.random.SFC64((seed, 2, frame))).standard_normal(canvas.shape, np.float32)
-    noise *= np.float32(sigma)
-    noise += canvas
-    noise += np.float32(0.5)
-    pixels: NDArray[np.uint8] = np.clip(noise, 0, 255, out=noise).astype(np.uint8)
-    image = Image.fromarray(pixels)
-    if blurred:
-        image = image.filter(ImageFilter.GaussianBlur((0.3 + 0.5 * strength) * min(image.size) / 112))
-    if compressed:
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=int(50 + 40 * strength))
-        image = Image.open(file).convert("RGB")
-    return image
+def _row(*values: float) -> list[tuple[tuple[float, float], ...]]:
+    return [tuple((value, 0.5) for value in values), tuple((0.5, value) for value in values)]
 
 
-def _names(rng: np.random.Generator, names: list[str] | tuple[str, ...], count: int, repeats: float) -> list[str]:
+_CORNERS = [tuple((x, y) for y in (low, 1 - low) for x in (low, 1 - low)) for low in (0.25, 0.2, 0.3)]
+_LAYOUTS: dict[int, list[tuple[tuple[float, float], ...]]] = {
+    1: [((0.5, 0.5),)],
+    2: [*_row(0.25, 0.75), *_row(0.3, 0.7), *_row(1 / 3, 2 / 3), *_row(0.2, 0.8), ((0.25, 0.25), (0.75, 0.75)),
+        ((0.75, 0.25), (0.25, 0.75))],
+    3: [*_row(0.2, 0.5, 0.8), *_row(1 / 6, 0.5, 5 / 6), *_row(0.25, 0.5, 0.75),
+        ((0.5, 0.25), (0.25, 0.72), (0.75, 0.72)),
+        ((0.2, 0.2), (0.5, 0.5), (0.8, 0.8))],
+    4: _CORNERS,
+    5: [(*corners, (0.5, 0.5)) for corners in _CORNERS],
+}  # fmt: skip
+
+
+def _names(rng: np.random.Generator, names: Sequence[str], count: int, repeats: float) -> list[str]:
     """Draw ``count`` distinct names, or with chance ``repeats`` one of them several times."""
     drawn = [names[int(number)] for number in rng.permutation(len(names))[:count]]
     if count > 1 and rng.random() < repeats:

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tools.train_vita_tiny.album import Album, Sight, batches, no_sight
-from tools.train_vita_tiny.clips import Clip
+from tools.train_vita_tiny.checkpoints import KEEP_SECONDS, resume, save
+from tools.train_vita_tiny.clips import Clip, padded
 from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.lessons import Bookshelf, chains_about
@@ -104,7 +105,7 @@ class School:
         hint = self._hint(images, sights) if images is not None else 0.0
         sounds = [recording for group in groups for recording in group.recordings]
         heard = self._listen(sounds) if sounds else None
-        seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · 9, D]
+        seen = None if images is None else images.view(len(sights), -1, images.shape[-1])  # [B, tiles · P, D]
         prefix = self.prefixes[sights[0].modality]
         loss, share = answer_loss(self.model.language_model, prefix, groups, seen, heard, course.pointed_layers)
         return loss + hint, share
@@ -114,17 +115,17 @@ class School:
         return Pack.of(sight, chains, self.tokenizer.encode, ROOM)
 
     def _hint(self, images: Tensor, sights: list[Sight]) -> Tensor:
-        """Ask the projector's features [B·N, 9, D] what is where, as the eyes' first lesson did.
+        """Ask the projector's features [B·N, P, D] what is where, as the eyes' first lesson did.
 
         Without it they would forget: the answers' tokens teach kinds of shapes much more slowly than colours.  Asked
         are pictures as a whole and the first and last frames of clips.
         """
-        tiles = images.view(len(sights), -1, *images.shape[1:])  # [B, N, 9, D]
+        tiles = images.view(len(sights), -1, *images.shape[1:])  # [B, N, P, D]
         shown = [(tiles[:, -1], [_end(sight) for sight in sights])]
         if sights[0].modality == "video":
             shown.append((tiles[:, 0], [_start(sight) for sight in sights]))
-        features = torch.cat([features for features, _ in shown])  # [shown, 9, D]
-        labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, 9, 5]
+        features = torch.cat([features for features, _ in shown])  # [shown, P, D]
+        labels = np.stack([view_labels(view) for _, views in shown for view in views])  # [shown, P, 5]
         loss: Tensor = self.teacher(features, torch.from_numpy(labels).to(DEVICE))[0]
         return _HINT_SHARE * loss
 
@@ -143,11 +144,11 @@ class School:
         if sights[0].modality == "image" and sights[0].count > 1:
             with torch.no_grad():
                 parts = encoder(encoder.normalize(tiles[:, :-1].flatten(0, 1)))
-            whole = encoder(encoder.normalize(tiles[:, -1]))  # [B, 9, 4·D]
-            parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, 9, 4·D]
-            features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, 9, 4·D]
+            whole = encoder(encoder.normalize(tiles[:, -1]))  # [B, P, 4·D]
+            parts = parts.view(len(sights), -1, *parts.shape[1:])  # [B, N - 1, P, 4·D]
+            features = torch.cat([parts, whole[:, None]], dim=1).flatten(0, 1)  # [B·N, P, 4·D]
         else:
-            features = encoder(encoder.normalize(tiles.flatten(0, 1)))  # [B·N, 9, 4·D]
+            features = encoder(encoder.normalize(tiles.flatten(0, 1)))  # [B·N, P, 4·D]
         projected: Tensor = self.model.projector(features)
         return projected
 
@@ -163,26 +164,30 @@ class School:
 
 
 def _start(sight: Sight) -> View:
-    return sight.view.start if isinstance(sight.view, Clip) else sight.view
+    return padded(sight.view.start) if isinstance(sight.view, Clip) else sight.view
 
 
 def _end(sight: Sight) -> View:
-    return sight.view.end if isinstance(sight.view, Clip) else sight.view
+    return padded(sight.view.end) if isinstance(sight.view, Clip) else sight.view
 
 
 def attend_school(
-    school: School, course: Course, say: Callable[[str], None], keep: Callable[[], None] = lambda: None
+    school: School, course: Course, say: Callable[[str], None], draft: Path | None = None, keeper: bool = True
 ) -> None:
     """Train; with torch.distributed set up, together with the other processes.
 
-    ``keep`` is called every hundred steps and at the end.
+    With a ``draft`` the state is taken up from there, and written there every few minutes by the one ``keeper``.
     """
     schedule, shares = course.schedule, course.shares
     optimizers = Optimizers(school.pupil.named_parameters(), schedule, SCALES)
     # All processes show the same kind at the same step, so that none waits for a longer one.
     kinds = np.random.default_rng(course.seed)
+    first = resume(draft, school.pupil, optimizers, kinds)
+    if first:
+        school.rng = np.random.default_rng([int(school.rng.integers(2**31)), first])
     start, seen = time.perf_counter(), dict.fromkeys(shares, (0.0, 0.0))
-    for step in range(schedule.steps):
+    kept = start
+    for step in range(first, schedule.steps):
         kind = str(kinds.choice(list(shares), p=list(shares.values())))
         optimizers.prepare(step)
         with half_precision():
@@ -194,8 +199,9 @@ def attend_school(
         if step % 25 == 0 or step == schedule.steps - 1:
             told = " ".join(f"{name} {value:.3f}/{right:.3f}" for name, (value, right) in seen.items())
             say(f"school {step} loss/right {told} {time.perf_counter() - start:.0f} s")
-        if step % 100 == 99 or step == schedule.steps - 1:
-            keep()
+        if draft is not None and keeper and time.perf_counter() - kept > KEEP_SECONDS:
+            save(draft, school.pupil, optimizers, kinds, step + 1)
+            kept = time.perf_counter()
 
 
 def _share_gradients(parameters: list[nn.Parameter]) -> None:

@@ -11,8 +11,10 @@ CHINESE: Words = {
     "small": "小", "medium": "中等", "large": "大",
     "top left": "左上角", "top": "上方", "top right": "右上角", "left": "左边", "centre": "中间", "right": "右边",
     "bottom left": "左下角", "bottom": "下方", "bottom right": "右下角",
-    "light grey": "浅灰色", "dark grey": "深灰色", "pale blue": "浅蓝色", "cream": "米色", "pale green": "浅绿色",
-    "pale pink": "浅粉色",
+    "light grey": "浅灰色", "grey": "灰色", "dark grey": "深灰色", "cream": "米色", "light brown": "浅棕色",
+    "brown": "棕色", "pink": "粉色", "dark red": "深红色", "light orange": "浅橙色", "light yellow": "浅黄色",
+    "light green": "浅绿色", "dark green": "深绿色", "turquoise": "青色", "light blue": "浅蓝色", "dark blue": "深蓝色",
+    "light purple": "浅紫色", "dark purple": "深紫色",
     "up": "上", "down": "下",
 }  # fmt: skip
 NUMBERS = ("no", "one", "two", "three", "four", "five")
