@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from tools.train_vita_tiny import side_talk, voices
-from tools.train_vita_tiny.sounds import FAMILIES, HELD_OUT_FAMILIES, add_room, noisy, random_noise_sound
-from tools.train_vita_tiny.voices import HELD_OUT_SPEAKERS, TRAINING_SPEAKERS, Voice, random_voice, speak, speak_many
+from tools.train_vita_tiny.festival import FESTIVAL_VOICES, speak_festival
+from tools.train_vita_tiny.sounds import FAMILIES, HELD_OUT_FAMILIES, add_room, noisy, random_noise_sound, varied
+from tools.train_vita_tiny.voices import (
+    FLITE_SPEAKERS,
+    HELD_OUT_SPEAKERS,
+    TRAINING_SPEAKERS,
+    Voice,
+    random_voice,
+    speak,
+    speak_many,
+)
 from vita_demo.errors import VitaDemoError
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -55,6 +64,44 @@ def test_a_room_keeps_the_speech_within_scale(speech: np.ndarray) -> None:
     levels_db = [20 * np.log10(np.sqrt(np.mean(each**2))) for each in heard]
     assert -31 < min(levels_db) < -20 < max(levels_db) < -9
     assert all(np.isfinite(each).all() and np.abs(each).max() <= 1 for each in heard)
+
+
+def test_other_throats_and_lines_keep_the_speech_within_scale(speech: np.ndarray) -> None:
+    heard = [varied(speech, np.random.default_rng(seed)) for seed in range(40)]
+    assert np.array_equal(heard[3], varied(speech, np.random.default_rng(3)))
+    lengths = [len(each) / len(speech) for each in heard]
+    assert 0.8 < min(lengths) < 0.95 < 1.05 < max(lengths) < 1.25
+    assert all(np.isfinite(each).all() and np.abs(each).max() <= 1 for each in heard)
+    assert all(each.dtype == np.float32 for each in heard)
+
+
+def test_speakers_of_flite_speak_english_beside_those_of_espeak() -> None:
+    drawn = [random_voice(np.random.default_rng(seed), (*TRAINING_SPEAKERS, *FLITE_SPEAKERS)) for seed in range(400)]
+    flite = [voice.name for voice in drawn if voice.name in FLITE_SPEAKERS]
+    assert set(flite) == set(FLITE_SPEAKERS)
+    assert 0.35 < len(flite) / len(drawn) < 0.55
+    chinese = [
+        random_voice(np.random.default_rng(seed), (*TRAINING_SPEAKERS, *FLITE_SPEAKERS), "zh") for seed in range(50)
+    ]
+    assert not {voice.name for voice in chinese} & set(FLITE_SPEAKERS)
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_flite_says_a_text_at_the_speed_asked_for() -> None:
+    slow, fast = (speak("where is the green star", Voice("flite/rms", speed, 50)) for speed in (120, 200))
+    assert 1.4 < len(slow) / len(fast) < 1.9
+    assert not np.array_equal(slow[:8000], speak("where is the green star", Voice("flite/slt", 120, 50))[:8000])
+    with pytest.raises(VitaDemoError, match="nobody"):
+        speak("hello", Voice("flite/nobody", 150, 50))
+
+
+@pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed")
+def test_festival_says_each_text_in_its_voice() -> None:
+    said = speak_festival([("where is the star", voice) for voice in FESTIVAL_VOICES])
+    assert len({samples.tobytes() for samples in said}) == len(FESTIVAL_VOICES)
+    assert all(0.5 < len(samples) / 16000 < 3 and np.abs(samples).max() > 0.05 for samples in said)
+    with pytest.raises(VitaDemoError, match="festival"):
+        speak_festival([("hello", "nobody")])
 
 
 def test_held_out_speakers_are_none_of_training() -> None:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tools.train_vita_tiny.calming import calm
+from tools.train_vita_tiny.checkpoints import KEEP_SECONDS, resume, save
 from tools.train_vita_tiny.compute import DEVICE, half_precision
 from tools.train_vita_tiny.encoded import Encoded
 from tools.train_vita_tiny.optimizers import Optimizers
@@ -41,8 +43,14 @@ def encode_frames(encoder: AudioEncoder, fbank: Tensor) -> Tensor:
 
 
 def damaged(fbank: Tensor, rng: np.random.Generator) -> Tensor:
-    """Mask a few bands and moments (Park et al. 2019) and shift the level of filter banks [N, T, mel bins]."""
+    """Mask a few bands and moments (Park et al. 2019), and change level, throat and channel of [N, T, mel bins].
+
+    The throat is a stretch of the mel axis by up to an eighth (vocal tract length), the channel a smooth gain.
+    """
     fbank = fbank + torch.from_numpy(rng.uniform(-2, 2, (len(fbank), 1, 1))).float()
+    fbank = torch.stack([_stretched(bank, float(rng.uniform(0.88, 1.12))) for bank in fbank])
+    knots = torch.from_numpy(rng.normal(0, 0.6, (len(fbank), 1, 5))).float()
+    fbank = fbank + F.interpolate(knots, fbank.shape[2], mode="linear", align_corners=True)
     fill = fbank.mean(dim=(1, 2), keepdim=True)
     mask = torch.zeros_like(fbank, dtype=torch.bool)
     for row in range(len(fbank)):
@@ -52,6 +60,13 @@ def damaged(fbank: Tensor, rng: np.random.Generator) -> Tensor:
             start, length = rng.integers(fbank.shape[1]), rng.integers(16)
             mask[row, start : start + length] = True
     return torch.where(mask, fill, fbank)
+
+
+def _stretched(bank: Tensor, factor: float) -> Tensor:
+    """Read mel bins [T, bins] at ``factor`` times their number; above the last one it repeats."""
+    at = (torch.arange(bank.shape[1]) * factor).clamp(max=bank.shape[1] - 1.001)  # [bins]
+    low, part = at.long(), at - at.long()
+    return bank[:, low] * (1 - part) + bank[:, low + 1] * part
 
 
 class Scribe(nn.Module):
@@ -87,15 +102,25 @@ class Scribe(nn.Module):
 
 
 def teach_hearing(
-    encoder: AudioEncoder, archive: Archive, rng: np.random.Generator, schedule: Schedule, say: Callable[[str], None]
+    encoder: AudioEncoder,
+    archive: Archive,
+    rng: np.random.Generator,
+    schedule: Schedule,
+    say: Callable[[str], None],
+    draft: Path | None = None,
 ) -> Scribe:
-    """Train ``encoder`` on the whole archive; return what wrote down what it heard."""
+    """Train ``encoder`` on the whole archive; return what wrote down what it heard.
+
+    With a ``draft`` the state is written there every few minutes, and taken up from there.
+    """
     scribe = Scribe(encoder.config.hidden_size, [recording.phonemes for recording in archive.recordings]).to(DEVICE)
     named = [*encoder.named_parameters(), *scribe.named_parameters("scribe")]
     optimizers = Optimizers(named, schedule, {"": 1.0, "adapter.": 0.0})
     heard: Iterator[list[Recording]] = archive.batches(schedule.batch_size, rng)
+    first = resume(draft, nn.ModuleList([encoder, scribe]), optimizers, rng)
     start, shares = time.perf_counter(), [0.0]
-    for step in range(schedule.steps):
+    kept = start
+    for step in range(first, schedule.steps):
         batch = next(heard)
         fbank = torch.from_numpy(np.stack([archive.hear(recording) for recording in batch]).astype(np.float32))
         optimizers.prepare(step)
@@ -109,6 +134,9 @@ def teach_hearing(
         if step % 100 == 0 or step == schedule.steps - 1:
             seconds = time.perf_counter() - start
             say(f"hearing {step} loss {loss.item():.3f} phonemes right {np.mean(shares):.3f} {seconds:.0f} s")
+        if draft is not None and time.perf_counter() - kept > KEEP_SECONDS:
+            save(draft, nn.ModuleList([encoder, scribe]), optimizers, rng, step + 1)
+            kept = time.perf_counter()
     return scribe
 
 

@@ -13,8 +13,16 @@ from tools.train_vita_tiny.asking import spoken_queries, word
 from tools.train_vita_tiny.batching import alike
 from tools.train_vita_tiny.queries import Query
 from tools.train_vita_tiny.side_talk import REMARKS
-from tools.train_vita_tiny.sounds import add_room, noisy, random_noise_sound
-from tools.train_vita_tiny.voices import TRAINING_SPEAKERS, Samples, is_chinese, phonemes, random_voice, speak_many
+from tools.train_vita_tiny.sounds import add_room, noisy, random_noise_sound, varied
+from tools.train_vita_tiny.voices import (
+    FLITE_SPEAKERS,
+    TRAINING_SPEAKERS,
+    Samples,
+    is_chinese,
+    phonemes,
+    random_voice,
+    speak_many,
+)
 from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.preprocess.audio import fbank
 
@@ -110,7 +118,9 @@ def record(folder: Path, config: AudioConfig, session: Session) -> None:
     """Speak, add rooms and noise, and write the archive; the same seed records the same."""
     rng, seed, noises = np.random.default_rng(session.seed), session.seed, session.noises
     plan = plan_recordings(rng, session)
-    voices = [random_voice(rng, TRAINING_SPEAKERS, "zh" if is_chinese(text) else "en") for _, text in plan]
+    voices = [
+        random_voice(rng, (*TRAINING_SPEAKERS, *FLITE_SPEAKERS), "zh" if is_chinese(text) else "en") for _, text in plan
+    ]
     spoken = speak_many([(text, voice) for (_, text), voice in zip(plan, voices, strict=True)])
     babble = [spoken[i] for i in rng.integers(len(spoken), size=200)]
     part = 200
@@ -145,7 +155,8 @@ def _banks(job: tuple[int, Sequence[Samples], int, AudioConfig]) -> list[NDArray
 
 
 def in_a_room(samples: Samples, rng: Random) -> Samples:
-    """Add a room; to some recordings much noise as well."""
+    """Change the voice and add a room; to some recordings much noise as well."""
+    samples = varied(samples, rng)
     return noisy(samples, rng, float(rng.uniform(3, 15))) if rng.random() < _NOISY_SHARE else add_room(samples, rng)
 
 

@@ -1,6 +1,6 @@
 """Rooms that speech is heard in, and sounds that are no speech: mono float32 samples at 16 kHz.
 
-Pure numpy; every sound follows from the random generator it is given.
+Every sound follows from the random generator it is given.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +30,41 @@ def add_room(samples: Samples, rng: np.random.Generator) -> Samples:
     if rng.random() < 0.75:
         heard = noisy(heard, rng, float(rng.uniform(5, 30)))
     return _at_level(heard, float(rng.uniform(-30, -10)))
+
+
+def varied(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Let another throat say it, and another line carry it: each with some probability.
+
+    Played faster or slower, speech is higher or lower and its formants move along; a telephone passes 300 to 3400 Hz;
+    a cheap microphone cuts peaks off.
+
+    Returns:
+        float32 array [m] in -1 … 1.
+    """
+    heard: Floats = samples
+    if rng.random() < 0.6:
+        heard = _resampled(heard, float(rng.uniform(0.82, 1.22)))
+    chance = rng.random()
+    if chance < 0.1:
+        low_hz, high_hz = float(rng.uniform(200, 400)), float(rng.uniform(3000, 3800))
+        heard = _filtered(heard, lambda hz: 1 / (1 + (low_hz / np.maximum(hz, 1)) ** 4) / (1 + (hz / high_hz) ** 12))
+    elif chance < 0.25:
+        middle_hz, width_hz, gain = rng.uniform(200, 5000), rng.uniform(0.2, 0.8), rng.uniform(-0.7, 2.5)
+        heard = _filtered(
+            heard, lambda hz: 1 + gain * np.exp(-((np.log(np.maximum(hz, 20) / middle_hz) / width_hz) ** 2))
+        )
+    if rng.random() < 0.08:
+        limit = float(rng.uniform(0.15, 0.6)) * float(np.abs(heard).max(initial=1e-9))
+        heard = np.clip(heard, -limit, limit)
+    return _within_scale(heard)
+
+
+def _resampled(samples: Floats, speed: float) -> Floats:
+    """Play ``speed`` times as fast."""
+    import soxr
+
+    resampled: Floats = soxr.resample(samples, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ / speed, quality="soxr_mq")
+    return resampled
 
 
 def noisy(samples: Floats, rng: np.random.Generator, snr_db: float) -> Samples:

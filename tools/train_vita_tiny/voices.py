@@ -1,13 +1,16 @@
-"""Synthesized speech of many speakers, by espeak-ng: mono samples at 16 kHz.
+"""Synthesized speech of many speakers, by espeak-ng and flite: mono samples at 16 kHz.
 
-Knows who speaks and how; what is said and where belongs to the questions and to the sounds.
+Knows who speaks and how; what is said and where belongs to the questions and to the sounds.  A third synthesizer,
+festival, is left to the exam.
 """
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +54,13 @@ HELD_OUT_SPEAKERS = (
     *("m5", "m8", "Andy", "Gene", "Gene2", "Lee", "Nguyen", "pablo", "paul", "quincy", "robert"),
 )
 
+FLITE = "flite/"
+FLITE_SPEAKERS = tuple(FLITE + name for name in ("awb", "kal", "kal16", "rms", "slt"))
+FLITE_MISSING = "flite is not installed; the speech to train on needs it: apt-get install flite"
+# Of the English speech.
+_FLITE_SHARE = 0.45
+_FLITE_WPM = 165  # about how fast its speakers are when nothing is stretched
+
 _WAV_HEADER_BYTES = 44
 _NO_TONE = re.compile(r"[ˈˌ\d]|ɜ$|\(\w+\)")
 _SILENCE = 0.002
@@ -58,7 +68,13 @@ _SILENCE = 0.002
 
 @dataclass(frozen=True)
 class Voice:
-    """One way to speak: espeak-ng's voice and variant ("en-us+f3"), words a minute, and pitch from 0 to 99."""
+    """One way to speak.
+
+    Attributes:
+        name: espeak-ng's voice and variant ("en-us+f3"), or flite's speaker ("flite/rms").
+        speed_wpm: words a minute.
+        pitch: espeak-ng's, from 0 to 99.
+    """
 
     name: str
     speed_wpm: int
@@ -68,14 +84,21 @@ class Voice:
 def random_voice(rng: np.random.Generator, speakers: Sequence[str], language: str = "en") -> Voice:
     """Draw a speaker, an accent of ``language`` ("en" or "zh"), a speed and a pitch.
 
+    Speakers of flite, which have accents of their own and no Chinese, are drawn in a fixed share where there are some.
+
     Raises:
         VitaDemoError: when there is no accent of that language.
     """
     if language not in ACCENTS:
         raise VitaDemoError(f"no voices for language {language!r}; give one of {', '.join(ACCENTS)}")
+    flite = [speaker for speaker in speakers if speaker.startswith(FLITE)]
+    speakers = [speaker for speaker in speakers if not speaker.startswith(FLITE)]
+    speed_wpm, pitch = int(rng.integers(120, 201)), int(rng.integers(20, 81))
+    if flite and language == "en" and (rng.random() < _FLITE_SHARE or not speakers):
+        return Voice(flite[int(rng.integers(len(flite)))], speed_wpm, pitch)
     accents = ACCENTS[language]
     accent, speaker = accents[int(rng.integers(len(accents)))], speakers[int(rng.integers(len(speakers)))]
-    return Voice(f"{accent}+{speaker}", int(rng.integers(120, 201)), int(rng.integers(20, 81)))
+    return Voice(f"{accent}+{speaker}", speed_wpm, pitch)
 
 
 def pronounced(text: str) -> str:
@@ -109,8 +132,10 @@ def speak(text: str, voice: Voice) -> Samples:
         float32 array [n] in -1 … 1 at 16 kHz.
 
     Raises:
-        VitaDemoError: when espeak-ng is not installed, or has no such voice, or has nothing to say.
+        VitaDemoError: when the synthesizer is not installed, or has no such voice, or has nothing to say.
     """
+    if voice.name.startswith(FLITE):
+        return _speak_flite(text, voice)
     options = ["-v", voice.name, "-s", str(voice.speed_wpm), "-p", str(voice.pitch), "-a", str(VOLUME), "-b", "1"]
     try:
         run = subprocess.run(["espeak-ng", *options, "--stdout", "--", text], capture_output=True, check=True)
@@ -120,6 +145,21 @@ def speak(text: str, voice: Voice) -> Samples:
         raise VitaDemoError(f"espeak-ng has no voice {voice.name}; see espeak-ng --voices") from error
     rate_hz = int.from_bytes(run.stdout[24:28], "little")
     return _samples(run.stdout[_WAV_HEADER_BYTES:], rate_hz, text)
+
+
+def _speak_flite(text: str, voice: Voice) -> Samples:
+    # A voice that it does not have flite says in another, without a word.
+    if voice.name not in FLITE_SPEAKERS:
+        raise VitaDemoError(f"flite has no voice {voice.name.removeprefix(FLITE)}; see flite -lv")
+    stretch = ["--setf", f"duration_stretch={_FLITE_WPM / voice.speed_wpm:.3f}"]
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        options = ["-voice", voice.name.removeprefix(FLITE), *stretch, "-t", text, "-o", file.name]
+        try:
+            subprocess.run(["flite", *options], capture_output=True, check=True)
+        except FileNotFoundError as error:
+            raise VitaDemoError(FLITE_MISSING) from error
+        wav = Path(file.name).read_bytes()
+    return _samples(wav[_WAV_HEADER_BYTES:], int.from_bytes(wav[24:28], "little"), text)
 
 
 def speak_many(items: Sequence[tuple[str, Voice]], processes: int = 2) -> list[Samples]:
@@ -149,6 +189,8 @@ def _speak(item: tuple[str, Voice]) -> Samples:
     if isinstance(espeak, VitaDemoError):
         raise espeak
     text, voice = item
+    if voice.name.startswith(FLITE):
+        return _speak_flite(text, voice)
     return _samples(espeak.pure_pcm(pronounced(text), voice.name, voice.speed_wpm, voice.pitch), espeak.rate_hz, text)
 
 
@@ -158,6 +200,6 @@ def _samples(pcm: bytes, rate_hz: int, text: str) -> Samples:
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768  # [n]
     loud = np.flatnonzero(np.abs(samples) > _SILENCE)
     if not len(loud):
-        raise VitaDemoError(f"espeak-ng has nothing to say for {text!r}; give it words")
+        raise VitaDemoError(f"there is nothing to say for {text!r}; give it words")
     spoken: Samples = soxr.resample(samples[loud[0] : loud[-1] + 1], rate_hz, SAMPLE_RATE_HZ, quality="soxr_hq")
     return np.clip(spoken, -1, 1)
