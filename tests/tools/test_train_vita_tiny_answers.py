@@ -16,13 +16,16 @@ from tools.train_vita_tiny.table import markdown
 from tools.train_vita_tiny.wordings import WORDINGS, wordings
 
 
-def shape(colour: str, kind: str, place: str, size: str = "medium") -> Shape:
-    return Shape(kind, colour, size, place, 0.5, 0.5, 0.1, 0.0, (0, 0, 0))
+def shape(colour: str, kind: str, x: float, y: float, radius: float = 0.1) -> Shape:
+    return Shape(kind, colour, x, y, radius, 0.0, (0, 0, 0))
 
 
 SCENE = Scene(
-    (shape("red", "circle", "top left", "large"), shape("blue", "star", "left"), shape("blue", "circle", "bottom")),
-    "pale green",
+    (shape("red", "circle", 0.2, 0.2, 0.15), shape("blue", "star", 0.1, 0.5), shape("blue", "circle", 0.5, 0.8)),
+    "light green",
+    (144, 238, 144),
+    300,
+    300,
     1,
 )
 
@@ -44,7 +47,7 @@ SCENE = Scene(
         (Query("bigger", noun=Noun("red", "circle"), other=Noun(kind="star")), "The red circle is bigger."),
         (Query("biggest"), "The red circle is the biggest."),
         (Query("smallest"), "The blue star and the blue circle are the smallest."),
-        (Query("background"), "The background is pale green."),
+        (Query("background"), "The background is light green."),
         (Query("happens"), "This is a picture, so nothing happens in it."),
         (Query("count", "zh"), "有三个图形。"),
         (Query("where", "zh", Noun(kind="star")), "星形在左边。"),
@@ -52,7 +55,7 @@ SCENE = Scene(
         (
             Query("describe"),
             (
-                "There are three shapes on a pale green background. A large red circle is at the top left. "
+                "There are three shapes on a light green background. A large red circle is at the top left. "
                 "A medium blue star is at the left. A medium blue circle is at the bottom."
             ),
         ),
@@ -119,7 +122,7 @@ def test_the_advanced_are_asked_for_lists_and_comparisons() -> None:
 
 def test_a_description_is_judged_by_shapes_colours_and_count() -> None:
     right = Query("describe").answer(SCENE)
-    assert told("☜" + right) == told("☞" + right.replace("pale green", "pale blue"))
+    assert told("☜" + right) == told("☞" + right.replace("light green", "light blue"))
     for wrong in (
         ("red", "green"),
         ("star", "ring"),

@@ -124,7 +124,7 @@ def word(query: Query, rng: Random, held_out: bool = False, later: bool = False)
     """Put a question into words: one wording of its intent, of those that ``wordings`` returns."""
     text = choose(rng, wordings(query.language, query.intent, held_out, later))
     if held_out:
-        return text.format(**_fields(query))
+        return filled(text, query)
     if query.intent == "off_topic" and rng.random() < 0.65:
         text = other_question(query.language, rng) if rng.random() < 0.75 else REMARKS[query.language](rng)
     elif rng.random() < _LONGER_SHARE:
@@ -150,6 +150,12 @@ def _longer(text: str, query: Query, rng: Random) -> str:
     return longer if fitting and longer not in wordings(query.language, query.intent, held_out=True) else text
 
 
+def filled(text: str, query: Query) -> str:
+    """Put what a question names into a wording."""
+    named = text.format(**_fields(query))
+    return named[0].upper() + named[1:]
+
+
 def _fields(query: Query) -> dict[str, str]:
     say, noun, place = SAY[query.language], query.noun, query.place
     if query.language == "zh":
@@ -165,11 +171,16 @@ def _fields(query: Query) -> dict[str, str]:
 
 def typed(text: str, rng: Random) -> str:
     """Vary a question as people type it: American spelling, no capitals, no full stop."""
+    if rng.random() < 0.45:
+        text = (
+            text.replace("Colour", "Color")
+            .replace("colour", "color")
+            .replace("centre", "center")
+            .replace("grey", "gray")
+        )
     if rng.random() < 0.3:
-        text = text.replace("colour", "color").replace("centre", "center").replace("grey", "gray")
-    if rng.random() < 0.2:
         text = text.lower()
-    return text.rstrip("?.!？。！") if rng.random() < 0.15 else text
+    return text.rstrip("?.!？。！") if rng.random() < 0.2 else text
 
 
 def spoken_queries() -> list[Query]:

@@ -6,7 +6,7 @@ A wording that begins with ``HELD_OUT`` is never used in training.
 from collections.abc import Mapping
 from functools import cache
 
-from tools.train_vita_tiny import later_wordings
+from tools.train_vita_tiny import later_wordings, short_wordings
 
 HELD_OUT = "~"
 
@@ -203,6 +203,12 @@ CHINESE: Mapping[str, tuple[str, ...]] = {
 BEFORE = ("", "", "", "", "", "", "Vita, ", "Hey Vita, ", "Please tell me: ", "Okay, ", "So, ")
 WORDINGS = {"en": ENGLISH, "zh": CHINESE}
 _LATER = {"en": later_wordings.ENGLISH, "zh": later_wordings.CHINESE}
+_SHORT = {"en": short_wordings.ENGLISH, "zh": short_wordings.CHINESE}
+
+
+def strange_wordings(language: str, intent: str) -> tuple[str, ...]:
+    """Return what strangers may type and training never uses."""
+    return tuple(text.removeprefix(HELD_OUT) for text in _SHORT[language][intent] if text.startswith(HELD_OUT))
 
 
 @cache
@@ -210,5 +216,5 @@ def wordings(language: str, intent: str, held_out: bool = False, later: bool = F
     """Return the wordings of an intent that training begins with, those of its last lesson, or those kept from it."""
     if later:
         return _LATER[language][intent]
-    every = WORDINGS[language][intent]
+    every = (*WORDINGS[language][intent], *_SHORT[language].get(intent, ()))
     return tuple(text.removeprefix(HELD_OUT) for text in every if text.startswith(HELD_OUT) == held_out)
