@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
+from tools.train_vita_tiny import school as school_module
+from tools.train_vita_tiny import sight as sight_module
 from tools.train_vita_tiny.album import MAKERS, Album, batches, draw_album
 from tools.train_vita_tiny.asking import spoken_queries
 from tools.train_vita_tiny.build import ADVANCED, SCHOOL
 from tools.train_vita_tiny.compute import half_precision
 from tools.train_vita_tiny.encoded import Encoded, write_encoded
 from tools.train_vita_tiny.hearing import encode_frames, teach_adapter, teach_hearing
-from tools.train_vita_tiny.layout import fresh_model
+from tools.train_vita_tiny.layout import GRID, fresh_model
 from tools.train_vita_tiny.recordings import Archive, Recording
-from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, SIZES
+from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene, Shape, cell_of
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Materials, Pupil, School, attend_school
-from tools.train_vita_tiny.sight import PlaceTeacher, place_labels, teach_sight
+from tools.train_vita_tiny.sight import PlaceTeacher, mirrored, place_labels, size_step, teach_sight
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
-from vita_demo.resources import resource
 
 SHORT = Schedule(steps=3, batch_size=4, peak=1e-3)
 
@@ -54,9 +55,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture
-def model() -> VitaModel:
+def model(model_folder: Path) -> VitaModel:
     torch.manual_seed(1)
-    return fresh_model(resource("assets", "vita-tiny"))
+    return fresh_model(model_folder)
 
 
 def changed(model: VitaModel, before: dict[str, torch.Tensor], part: str) -> bool:
@@ -77,21 +78,65 @@ def test_the_same_seed_draws_the_same_album(albums: dict[str, Album], tmp_path: 
 
 
 def test_places_are_labelled_with_their_shapes(albums: dict[str, Album]) -> None:
-    for sight in albums["scenes"].sights:
+    for sight in (*albums["scenes"].sights, *albums["frames"].sights):
         labels = place_labels(sight.view)
         assert (labels[:, 0] < len(KINDS)).sum() == len(sight.view.shapes)
         for shape in sight.view.shapes:
-            kind, colour, size, _, place = labels[PLACES.index(shape.place)]
-            assert (KINDS[kind], COLOURS[colour], SIZES[size], PLACES[place]) == (
-                shape.kind, shape.colour, shape.size, shape.place,
-            )  # fmt: skip
+            kind, colour, size, _, place = labels[cell_of(shape.x, shape.y, GRID)]
+            assert (KINDS[kind], COLOURS[colour], PLACES[place]) == (shape.kind, shape.colour, shape.place)
+            assert size == size_step(shape.radius)
     assert (place_labels(None)[:, 0] == len(KINDS)).all()
+    steps = [size_step(radius) for radius in (0.03, 0.04, 0.06, 0.1, 0.2, 0.39, 0.5)]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (0, 7)
 
 
-def test_a_tile_has_one_position_for_each_place(model: VitaModel, albums: dict[str, Album]) -> None:
+def test_a_tile_has_as_many_positions_as_labels(model: VitaModel, albums: dict[str, Album]) -> None:
     tiles = model.vision_encoder.normalize(torch.from_numpy(np.array(albums["scenes"].tiles[:2])))
     with torch.inference_mode():
-        assert model.vision_encoder(tiles).shape[1] == len(PLACES)
+        assert model.vision_encoder(tiles).shape[1] == len(place_labels(None)) == GRID**2
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_mirrored_picture_has_the_labels_of_what_it_shows(number: int) -> None:
+    at = [(24.5, 14.5), (100.5, 40.5), (70.5, 110.5)]
+    shapes = [
+        Shape(kind, "red", x / 128, y / 128, 0.05, 0.0, (255, 0, 0))
+        for kind, (x, y) in zip(("circle", "star", "ring"), at, strict=True)
+    ]
+    scene = Scene(tuple(shapes), "white", (255, 255, 255), 128, 128, 1)
+    marks = np.zeros((128, 128, 3), np.uint8)
+    for index, (x, y) in enumerate(at):
+        marks[int(y), int(x)] = index + 1
+    tiles, labels = mirrored(marks[None], place_labels(scene)[None], number)
+    found = [np.argwhere(tiles[0, :, :, 0] == index + 1)[0] for index in range(3)]
+    moved = [
+        replace(shape, x=(column + 0.5) / 128, y=(row + 0.5) / 128)
+        for shape, (row, column) in zip(shapes, found, strict=True)
+    ]
+    assert np.array_equal(labels[0], place_labels(replace(scene, shapes=tuple(moved))))
+
+
+def test_a_lesson_goes_on_where_it_was_interrupted(
+    model: VitaModel, albums: dict[str, Album], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight_module, "KEEP_SECONDS", 0.0)
+    said: list[str] = []
+    draft, whole = tmp_path / "sight.draft", replace(SHORT, steps=4)
+    teach_sight(model, PlaceTeacher(192), [albums["scenes"]], np.random.default_rng(1), whole, nothing, draft)
+    resumed, teacher = fresh_model_like(model), PlaceTeacher(192)
+    state = torch.load(draft, weights_only=False)
+    assert state["step"] == 4
+    rng = np.random.default_rng(2)
+    teach_sight(resumed, teacher, [albums["scenes"]], rng, replace(SHORT, steps=5), said.append, draft)
+    assert [line.split()[1] for line in said] == ["4"]
+    assert torch.load(draft, weights_only=False)["step"] == 5
+
+
+def fresh_model_like(model: VitaModel) -> VitaModel:
+    other = VitaModel(model.config).float()
+    other.load_state_dict(model.state_dict())
+    return other
 
 
 def test_eyes_and_ears_learn(model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path) -> None:
@@ -122,20 +167,29 @@ def test_eyes_and_ears_learn(model: VitaModel, albums: dict[str, Album], archive
 
 @pytest.mark.slow
 def test_everything_learns_together(
-    model: VitaModel, albums: dict[str, Album], archive: Archive, tmp_path: Path
+    model: VitaModel,
+    albums: dict[str, Album],
+    archive: Archive,
+    tokenizer: VitaTokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_encoded(tmp_path, archive, 1, lambda banks, _: np.zeros((len(banks), 23, 128), np.float16))
-    tokenizer = VitaTokenizer.from_pretrained(resource("assets", "vita-tiny"))
     school = School(
         Pupil(model, PlaceTeacher(192)), tokenizer, Materials(albums, (Encoded.open(tmp_path, archive),)), 1
     )
     with half_precision():
         losses = {kind: school.loss(replace(ADVANCED, schedule=SHORT), kind)[0].item() for kind in ADVANCED.shares}
-    assert set(losses) == {*albums, "nothing"}
+    assert set(losses) == {*albums, "nothing"} - {"frames"}
     assert all(np.isfinite(list(losses.values())))
-    before, kept = copy_of(model), []
-    attend_school(school, replace(SCHOOL, schedule=SHORT), nothing, lambda: kept.append(1))
-    assert kept == [1]
+    before, said = copy_of(model), []
+    course, draft = replace(SCHOOL, schedule=SHORT), tmp_path / "school.draft"
+    monkeypatch.setattr(school_module, "KEEP_SECONDS", 0.0)
+    attend_school(school, course, nothing, draft)
+    longer = replace(course, schedule=replace(SHORT, steps=4))
+    attend_school(school, longer, said.append, draft)
+    assert len(said) == 1
+    assert said[0].startswith("school 3 ")
     for part in ("vision_encoder.", "projector.", "language_model.layers.", "lm_head"):
         assert changed(model, before, part), part
     assert not changed(model, before, "audio_encoder.encoders.")

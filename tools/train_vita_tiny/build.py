@@ -8,12 +8,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from tools.save_checkpoint import save_checkpoint
 from tools.train_vita_tiny.album import MAKERS, Album, draw_album
@@ -33,29 +35,33 @@ from vita_demo.model.vita import VitaModel
 
 # Sights of each kind and the seed they are drawn from.
 ALBUMS = {
-    "scenes": (60_000, 1), "outside": (5_000, 2), "clips": (14_000, 3), "large": (3_000, 4), "crowds": (16_000, 5),
-    "large crowds": (2_000, 6),
+    "scenes": (40_000, 1), "outside": (6_000, 2), "frames": (8_000, 7), "crowds": (16_000, 5), "clips": (14_000, 3),
+    "large": (8_000, 4), "large crowds": (4_000, 6),
 }  # fmt: skip
-RECORDINGS = Session(seed=8, english=12_000, chinese=4_000, noises=4_000)
-LATER_RECORDINGS = Session(seed=9, english=4_000, chinese=2_500, later=True)
-SIGHT = Schedule(steps=500, batch_size=128, peak=1e-3)
-HEARING = Schedule(steps=2000, batch_size=32, peak=1e-3)
+# What the eyes' first lesson needs; the others are drawn after it.
+_FIRST_ALBUMS = ("scenes", "outside", "frames")
+# A few recordings, for the mean and variance of sound.
+SAMPLE = Session(seed=11, english=260, chinese=120, noises=120)
+RECORDINGS = Session(seed=8, english=14_000, chinese=4_000, noises=4_000)
+LATER_RECORDINGS = Session(seed=9, english=6_000, chinese=2_500, later=True)
+SIGHT = Schedule(steps=9000, batch_size=64, peak=2.5e-3, rise=0.01)
+HEARING = Schedule(steps=3000, batch_size=32, peak=1e-3)
 ADAPTER = Schedule(steps=800, batch_size=32, peak=2e-3)
 # While the ears learn to hear: typed questions, about single pictures first.  Who can look things up there learns the
 # rest much sooner.
 LOOKING = Course(Schedule(steps=900, batch_size=8, peak=1e-3, last=0.8), {"scenes": 1.0}, seed=5)
 WATCHING = Course(
-    Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.5, "clips": 0.45, "large": 0.05}, seed=5
+    Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.4, "clips": 0.45, "large": 0.15}, seed=5
 )
 SCHOOL = Course(
     Schedule(steps=7000, batch_size=8, peak=7e-4),
-    {"scenes": 0.42, "clips": 0.36, "large": 0.07, "outside": 0.07, "nothing": 0.08},
+    {"scenes": 0.32, "clips": 0.34, "large": 0.16, "outside": 0.1, "nothing": 0.08},
     seed=10,
 )
 ADVANCED = Course(
-    Schedule(steps=1900, batch_size=8, peak=5e-4),
+    Schedule(steps=2400, batch_size=8, peak=5e-4),
     {
-        "scenes": 0.24, "crowds": 0.33, "clips": 0.2, "large": 0.06, "large crowds": 0.06, "outside": 0.03,
+        "scenes": 0.2, "crowds": 0.27, "clips": 0.2, "large": 0.1, "large crowds": 0.09, "outside": 0.06,
         "nothing": 0.08,
     },
     seed=20,
@@ -64,18 +70,21 @@ ADVANCED = Course(
 )  # fmt: skip
 # On a CPU two processes with one thread are quicker than one with two; a GPU is better left to one.
 PROCESSES = 2 if DEVICE.type == "cpu" else 1
-HEARINGS = 2
+HEARINGS = 3
 _TOKENIZER_SEED, _SIGHT_SEED, _HEARING_SEED, _LATER_SEED = 6, 5, 7, 9
 
 
 def build(work: Path, out: Path) -> None:
-    """Draw, record, teach and write the checkpoint to ``out``; needs espeak-ng and scikit-image's photographs."""
-    _stage(work / "albums" / "outside.pickle", lambda: _draw(work))
-    _stage(work / "recordings" / "recordings.pickle", lambda: _record(work))
+    """Draw, record, teach and write the checkpoint to ``out``.
+
+    Needs espeak-ng, flite, scikit-image's photographs, Skia, and the fonts that matplotlib ships.
+    """
+    for name in _FIRST_ALBUMS:
+        _draw(work, name, PROCESSES)
     _stage(work / "model" / "config.json", lambda: _settle(work))
     _stage(work / "first_lessons", lambda: _in_parallel(work, (_learn_to_see, _learn_to_hear)))
-    _stage(work / "graduation", lambda: _in_parallel(work, (_school,) * PROCESSES))
-    _stage(work / "advanced", lambda: _in_parallel(work, (_advance,) * PROCESSES))
+    _stage(work / "school.pt", lambda: _in_parallel(work, (_school,) * PROCESSES))
+    _stage(work / "advanced.pt", lambda: _in_parallel(work, (_advance,) * PROCESSES))
     export(work, out)
 
 
@@ -97,24 +106,25 @@ def _say_nothing(_: str) -> None:
     """Leave the telling to another process."""
 
 
-def _draw(work: Path) -> None:
-    for name in MAKERS:
-        count, seed = ALBUMS[name]
-        draw_album(work / "albums", name, count, seed, PROCESSES)
+def _draw(work: Path, name: str, processes: int) -> None:
+    count, seed = ALBUMS[name]
+    folder = work / "albums"
+    _stage(folder / f"{name}.pickle", lambda: draw_album(folder, name, count, seed, processes))
 
 
-def _record(work: Path) -> None:
+def _record(folder: Path, session: Session) -> None:
     config = AudioConfig.from_folder(RELEASED_SETTINGS / "audio-encoder")
-    record(work / "later" / "recordings", config, LATER_RECORDINGS)
-    record(work / "recordings", config, RECORDINGS)
+    _stage(folder / "recordings" / "recordings.pickle", lambda: record(folder / "recordings", config, session))
 
 
 def _settle(work: Path) -> None:
-    """Write the tokenizer and the settings, with the mean and variance of what was recorded."""
-    heard = Archive.open(work / "recordings").frames[::7].astype(np.float64)  # [frames / 7, mel bins]
+    """Write the tokenizer and the settings, with the mean and variance of some recordings."""
+    _record(work / "sample", SAMPLE)
+    heard = np.array(Archive.open(work / "sample" / "recordings").frames, np.float64)  # [frames, mel bins]
     cmvn = {"mean_stat": heard.sum(0).tolist(), "var_stat": (heard**2).sum(0).tolist(), "frame_num": len(heard)}
-    tokens = write_tokenizer(work / "model", corpus(np.random.default_rng(_TOKENIZER_SEED)))
-    write_settings(work / "model", tokens, cmvn)
+    tokens = write_tokenizer(work / "draft", corpus(np.random.default_rng(_TOKENIZER_SEED)))
+    write_settings(work / "draft", tokens, cmvn)
+    (work / "draft").rename(work / "model")
 
 
 def _in_parallel(work: Path, lessons: tuple[Callable[[Path, int], None], ...]) -> None:
@@ -147,13 +157,32 @@ def _fresh_pupil(work: Path) -> Pupil:
 def _learn_to_see(work: Path, _: int) -> None:
     """Teach the vision encoder, and then the language model what it can do without ears."""
     torch.manual_seed(_SIGHT_SEED)
-    pupil, albums = _fresh_pupil(work), _albums(work)
-    rng = np.random.default_rng(_SIGHT_SEED)
-    teach_sight(pupil.model, pupil.teacher, [albums["scenes"], albums["outside"]], rng, SIGHT, _say)
-    school = School(pupil, _tokenizer(work), Materials(albums), _SIGHT_SEED)
-    for course in (LOOKING, WATCHING):
-        attend_school(school, course, _say)
-    torch.save(pupil.state_dict(), work / "eyes.pt")
+    pupil = _fresh_pupil(work)
+
+    def look(result: Path) -> None:
+        albums = [Album.open(work / "albums", name) for name in _FIRST_ALBUMS]
+        rng = np.random.default_rng(_SIGHT_SEED)
+        teach_sight(pupil.model, pupil.teacher, albums, rng, SIGHT, _say, work / "sight.draft")
+        _write(pupil, result)
+
+    def attend(course: Course, result: Path) -> None:
+        school = School(pupil, _tokenizer(work), Materials(_albums(work)), _SIGHT_SEED)
+        attend_school(school, course, _say, result.with_suffix(".draft"))
+        _write(pupil, result)
+
+    _stage(work / "sight.pt", lambda: look(work / "sight.pt"))
+    for name in MAKERS:
+        _draw(work, name, 1)
+    for before, course, after in (("sight.pt", LOOKING, "looking.pt"), ("looking.pt", WATCHING, "eyes.pt")):
+        pupil.load_state_dict(torch.load(work / before))
+        _stage(work / after, partial(attend, course, work / after))
+
+
+def _write(learner: nn.Module, result: Path) -> None:
+    """Write weights so that there are all of them or none."""
+    draft = result.with_suffix(".new")
+    torch.save(learner.state_dict(), draft)
+    draft.replace(result)
 
 
 def _learn_to_hear(work: Path, _: int) -> None:
@@ -163,13 +192,28 @@ def _learn_to_hear(work: Path, _: int) -> None:
     """
     torch.manual_seed(_HEARING_SEED)
     encoder = fresh_model(work / "model").to(DEVICE).audio_encoder
+    _record(work, RECORDINGS)
     archive, rng = Archive.open(work / "recordings"), np.random.default_rng(_HEARING_SEED)
-    teach_hearing(encoder, archive, rng, HEARING, _say)
-    write_encoded(work / "encoded", archive, HEARINGS, _listener(encoder, rng))
-    teach_adapter(encoder.adapter, _encoded(work), rng, ADAPTER, _say)
-    later = Archive.open(work / "later" / "recordings")
-    write_encoded(work / "later" / "encoded", later, HEARINGS, _listener(encoder, np.random.default_rng(_LATER_SEED)))
-    torch.save(encoder.state_dict(), work / "ears.pt")
+
+    def hear() -> None:
+        teach_hearing(encoder, archive, rng, HEARING, _say, work / "hearing.draft")
+        _write(encoder, work / "hearing.pt")
+
+    def adapt() -> None:
+        teach_adapter(encoder.adapter, _encoded(work), rng, ADAPTER, _say)
+        _write(encoder, work / "ears.pt")
+
+    _stage(work / "hearing.pt", hear)
+    encoder.load_state_dict(torch.load(work / "hearing.pt"))
+    for folder, session, seed in ((work, RECORDINGS, _HEARING_SEED), (work / "later", LATER_RECORDINGS, _LATER_SEED)):
+        _record(folder, session)
+        _stage(folder / "encoded" / "firsts.npy", partial(_write_encoded, encoder, folder, seed))
+    _stage(work / "ears.pt", adapt)
+
+
+def _write_encoded(encoder: AudioEncoder, folder: Path, seed: int) -> None:
+    listener = _listener(encoder, np.random.default_rng(seed))
+    write_encoded(folder / "encoded", Archive.open(folder / "recordings"), HEARINGS, listener)
 
 
 def _listener(encoder: AudioEncoder, rng: np.random.Generator) -> Callable[[NDArray[np.float32], bool], Frames]:
@@ -205,15 +249,12 @@ def _advance(work: Path, rank: int) -> None:
 def _attend(work: Path, rank: int, pupil: Pupil, course: Course, result: str) -> None:
     """Take part in a course; the first process keeps the weights."""
     join_processes(rank, PROCESSES, work)
-
-    def keep() -> None:
-        if rank == 0:
-            torch.save(pupil.model.state_dict(), work / "draft.pt")
-            (work / "draft.pt").replace(work / result)
-
     encoded = tuple(_encoded(folder) for folder in (work, work / "later")[: 1 + course.advanced])
     school = School(pupil, _tokenizer(work), Materials(_albums(work), encoded), course.seed + rank)
-    attend_school(school, course, _say if rank == 0 else _say_nothing, keep)
+    draft = (work / result).with_suffix(".draft")
+    attend_school(school, course, _say if rank == 0 else _say_nothing, draft, rank == 0)
+    if rank == 0:
+        _write(pupil.model, work / result)
 
 
 def _tokenizer(work: Path) -> VitaTokenizer:
