@@ -19,7 +19,7 @@ def main() -> None:
 @click.option("--work_folder", type=click.Path(path_type=Path), default=Path("vita-tiny-work"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True)
 def build(work_folder: Path, out: Path) -> None:
-    """Draw, record, teach, and write the checkpoint; about 2.5 hours on two cores. Goes on where it stopped."""
+    """Draw, record, teach, and write the checkpoint. Goes on where it stopped: see README.md in this folder."""
     from tools.train_vita_tiny import build as stages
 
     _check_materials()
@@ -49,13 +49,39 @@ def evaluate(
         markdown.write_text(table.markdown(results) + "\n", encoding="utf-8")
 
 
+@main.command()
+@click.option("--model_path", type=click.Path(path_type=Path, exists=True), default=DEFAULT_OUT, show_default=True)
+@click.option("--count", default=60, show_default=True, help="Questions a setting.")
+@click.option("--seed", default=2025, show_default=True)
+@click.option("--chart", "picture", type=click.Path(path_type=Path), help="Draw the result into this SVG or PNG file.")
+def factors(model_path: Path, count: int, seed: int, picture: Path | None) -> None:
+    """Change one thing of a plain picture at a time, and tell where the model stops to understand it."""
+    import numpy as np
+
+    from tools.train_vita_tiny.evaluation import Candidate
+    from tools.train_vita_tiny.factors import chart, measure
+
+    shares = measure(Candidate(model_path), np.random.default_rng(seed), count, print)
+    if picture:
+        chart(shares, picture)
+
+
 def _check_materials() -> None:
-    """Fail now rather than after minutes, where there are no photographs or no voices."""
+    """Fail now rather than after minutes, where there are no photographs, no voices or no Skia."""
+    import importlib.util
+    import shutil
+
     from tools.train_vita_tiny.espeak import Espeak
     from tools.train_vita_tiny.photographs import folder
+    from tools.train_vita_tiny.voices import FLITE_MISSING
 
     folder()
     Espeak()
+    if shutil.which("flite") is None:
+        raise VitaDemoError(FLITE_MISSING)
+    for module, package in (("skia", "skia-python"), ("matplotlib", "matplotlib")):
+        if importlib.util.find_spec(module) is None:
+            raise VitaDemoError(f"{package} is not installed; pictures are drawn with it: pip install {package}")
 
 
 if __name__ == "__main__":
