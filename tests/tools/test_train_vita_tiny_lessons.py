@@ -21,7 +21,7 @@ from tools.train_vita_tiny.recordings import Archive, Recording
 from tools.train_vita_tiny.scenes import COLOURS, KINDS, PLACES, Scene, Shape, cell_of
 from tools.train_vita_tiny.schedule import Schedule
 from tools.train_vita_tiny.school import Materials, Pupil, School, attend_school
-from tools.train_vita_tiny.sight import PlaceTeacher, mirrored, place_labels, size_step, teach_sight
+from tools.train_vita_tiny.sight import PlaceTeacher, ease, mirrored, place_labels, size_step, teach_sight
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
 from vita_demo.model.vita import VitaModel
 
@@ -89,6 +89,14 @@ def test_places_are_labelled_with_their_shapes(albums: dict[str, Album]) -> None
     steps = [size_step(radius) for radius in (0.03, 0.04, 0.06, 0.1, 0.2, 0.39, 0.5)]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == (0, 7)
+
+
+def test_large_shapes_are_easy_and_lines_hard() -> None:
+    ring, star = (Shape(kind, "red", 0.2, 0.2, 0.1, 0.0, (255, 0, 0)) for kind in ("ring", "star"))
+    scene = Scene((ring, replace(star, radius=0.2)), "white", (255, 255, 255), 128, 128, 1)
+    assert ease(scene) == 0.1
+    assert ease(replace(scene, shapes=(replace(star, stroke=0.2),))) == 0.05
+    assert ease(replace(scene, shapes=())) == ease("outside") == 1.0
 
 
 def test_a_tile_has_as_many_positions_as_labels(model: VitaModel, albums: dict[str, Album]) -> None:
