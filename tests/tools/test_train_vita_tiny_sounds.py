@@ -1,12 +1,17 @@
 """The speech and the sounds that the miniature is trained on."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tools.train_vita_tiny import side_talk, voices
+from tools.train_vita_tiny import recordings, side_talk, voices
 from tools.train_vita_tiny.festival import FESTIVAL_VOICES, speak_festival
+from tools.train_vita_tiny.layout import RELEASED_SETTINGS
+from tools.train_vita_tiny.queries import Query
+from tools.train_vita_tiny.recordings import Archive
 from tools.train_vita_tiny.sounds import FAMILIES, HELD_OUT_FAMILIES, add_room, noisy, random_noise_sound, varied
 from tools.train_vita_tiny.voices import (
     FLITE_SPEAKERS,
@@ -17,6 +22,7 @@ from tools.train_vita_tiny.voices import (
     speak,
     speak_many,
 )
+from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import VitaDemoError
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -159,3 +165,30 @@ def test_a_voice_that_does_not_exist_is_named() -> None:
         speak("hello", Voice("nobody+f2", 150, 50))
     with pytest.raises(VitaDemoError, match="nobody"):
         speak_many([("hello", Voice("nobody+f2", 150, 50))], processes=1)
+
+
+@needs_espeak
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_an_interrupted_session_goes_on_and_records_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = AudioConfig.from_folder(RELEASED_SETTINGS / "audio-encoder")
+    session = recordings.Session(seed=3, english=0, chinese=0, noises=4)
+    plan = [(Query("count"), "How many?"), (Query("hello"), "Hello!"), (None, "it snowed")]
+    monkeypatch.setattr(recordings, "plan_recordings", lambda *_: plan)
+    monkeypatch.setattr(recordings, "_PART", 2)
+    monkeypatch.setattr(recordings, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(recordings, "speak_here", lambda items: [TONE[: 9000 + 900 * len(text)] for text, _ in items])
+    kept: list[str] = []
+    monkeypatch.setattr(recordings.shutil, "rmtree", lambda path: kept.extend(p.name for p in path.iterdir()))
+    recordings.record(tmp_path, config, session)
+    first = Archive.open(tmp_path)
+    assert sorted(kept) == ["noise 0", "noise 2", "said 0", "said 2"]
+    assert [recording.text for recording in first.recordings] == ["How many?", "Hello!", "it snowed", "", "", "", ""]
+    assert all(recording.count % recordings.FRAME_STEP == 0 for recording in first.recordings)
+    assert first.recordings[0].phonemes
+    monkeypatch.setattr(recordings, "speak_here", lambda _: pytest.fail("was recorded before"))
+    before = np.array(first.frames)
+    recordings.record(tmp_path, config, session)
+    assert np.array_equal(before, Archive.open(tmp_path).frames)
+
+
+TONE = (0.3 * np.sin(np.arange(48000) / 9)).astype(np.float32)

@@ -1,9 +1,11 @@
 """The spoken questions, and the sounds that are none, as filter banks: recorded once and kept on disk."""
 
 import pickle
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,11 @@ from tools.train_vita_tiny.voices import (
     FLITE_SPEAKERS,
     TRAINING_SPEAKERS,
     Samples,
+    Voice,
     is_chinese,
     phonemes,
     random_voice,
-    speak_many,
+    speak_here,
 )
 from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.preprocess.audio import fbank
@@ -30,6 +33,7 @@ Random = np.random.Generator
 # Lengths are multiples of this many frames, so that recordings of one batch need no mask.
 FRAME_STEP = 48
 FRAME_SHIFT = 160
+_PART, _BABBLE = 200, 60
 _NOISY_SHARE = 0.15
 _REMARKS = 0.2  # of the number of questions
 
@@ -115,43 +119,64 @@ _WEIGHTS = {
 
 
 def record(folder: Path, config: AudioConfig, session: Session) -> None:
-    """Speak, add rooms and noise, and write the archive; the same seed records the same."""
-    rng, seed, noises = np.random.default_rng(session.seed), session.seed, session.noises
+    """Speak, add rooms and noise, and write the archive; the same seed records the same.
+
+    What an interrupted call has recorded is used again.
+    """
+    rng, seed = np.random.default_rng(session.seed), session.seed
     plan = plan_recordings(rng, session)
-    voices = [
-        random_voice(rng, (*TRAINING_SPEAKERS, *FLITE_SPEAKERS), "zh" if is_chinese(text) else "en") for _, text in plan
-    ]
-    spoken = speak_many([(text, voice) for (_, text), voice in zip(plan, voices, strict=True)])
-    babble = [spoken[i] for i in rng.integers(len(spoken), size=200)]
-    part = 200
+    speakers = (*TRAINING_SPEAKERS, *FLITE_SPEAKERS)
+    voices = [random_voice(rng, speakers, "zh" if is_chinese(text) else "en") for _, text in plan]
+    items = [(text, voice) for (_, text), voice in zip(plan, voices, strict=True)]
+    babble = [items[i] for i in rng.integers(len(items), size=_BABBLE)]
+    parts = folder / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
     jobs = [
-        *((seed * 1_000_003 + i, spoken[i : i + part], 0, config) for i in range(0, len(spoken), part)),
-        *((seed * 2_000_003 + i, babble, min(part, noises - i), config) for i in range(0, noises, part)),
-    ]
-    with ProcessPoolExecutor(2) as pool:
+        *(_Job(parts / f"said {i}", seed * 1_000_003 + i, items[i : i + _PART], 0, config)
+          for i in range(0, len(items), _PART)),
+        *(_Job(parts / f"noise {i}", seed * 2_000_003 + i, babble, min(_PART, session.noises - i), config)
+          for i in range(0, session.noises, _PART)),
+    ]  # fmt: skip
+    # Spawned, because each utterance forks.
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        banks = [bank for path in pool.map(_record_part, jobs) for bank in pickle.loads(path.read_bytes())]
         texts = sorted({text for _, text in plan} | {""})
-        banks = [bank for banks in pool.map(_banks, jobs) for bank in banks]
         sounds = dict(zip(texts, pool.map(phonemes, texts, chunksize=64), strict=True))
-    said = [*plan, *[(None, "")] * noises]
+    said = [*plan, *[(None, "")] * session.noises]
     firsts = np.cumsum([0, *(len(bank) for bank in banks)])
     recordings = [
         Recording(query, text, sounds[text], int(first), len(bank))
         for (query, text), first, bank in zip(said, firsts[:-1], banks, strict=True)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "recordings.npy", np.concatenate(banks))
     (folder / "recordings.pickle").write_bytes(pickle.dumps(recordings))
+    shutil.rmtree(parts)
 
 
-def _banks(job: tuple[int, Sequence[Samples], int, AudioConfig]) -> list[NDArray[np.float16]]:
-    """Turn speech, or as many noises as are asked for, into filter banks."""
-    seed, spoken, noises, config = job
-    rng = np.random.default_rng(seed)
-    if noises:
-        sounds = [random_noise_sound(rng, spoken) for _ in range(noises)]
-    else:
-        sounds = [in_a_room(samples, rng) for samples in spoken]
-    return [fbank(rounded(samples, rng), config).astype(np.float16) for samples in sounds]
+@dataclass(frozen=True)
+class _Job:
+    """A part of a session: texts to say, or for as many ``noises`` texts to babble."""
+
+    path: Path
+    seed: int
+    items: Sequence[tuple[str, Voice]]
+    noises: int
+    config: AudioConfig
+
+
+def _record_part(job: _Job) -> Path:
+    """Leave the filter banks of a part in a file of its own, unless it is there."""
+    if not job.path.exists():
+        rng, spoken = np.random.default_rng(job.seed), speak_here(job.items)
+        if job.noises:
+            sounds = [random_noise_sound(rng, spoken) for _ in range(job.noises)]
+        else:
+            sounds = [in_a_room(samples, rng) for samples in spoken]
+        banks = [fbank(rounded(samples, rng), job.config).astype(np.float16) for samples in sounds]
+        draft = job.path.with_suffix(".new")
+        draft.write_bytes(pickle.dumps(banks))
+        draft.replace(job.path)
+    return job.path
 
 
 def in_a_room(samples: Samples, rng: Random) -> Samples:

@@ -173,6 +173,17 @@ def speak_many(items: Sequence[tuple[str, Voice]], processes: int = 2) -> list[S
         return pool.map(_speak, items, chunksize=max(1, min(64, len(items) // (4 * processes))))
 
 
+def speak_here(items: Sequence[tuple[str, Voice]]) -> list[Samples]:
+    """Say many texts in this process, which should have loaded little: see ``speak_many``.
+
+    Raises:
+        VitaDemoError: as ``speak``.
+    """
+    if not _espeak:
+        _load()
+    return [_speak(item) for item in items]
+
+
 _espeak: list[Espeak | VitaDemoError] = []
 
 
