@@ -109,9 +109,19 @@ def test_text_held_back_goes_with_the_last_token_of_a_timeout() -> None:
     assert ([event.text for event in tokens], end.text, end.finish_reason) == (["a", "b", "<"], "", "timeout")
 
 
-def test_the_tokens_of_the_best_beam_are_all_kept() -> None:
+def test_what_ends_the_search_of_beams_keeps_all_tokens_of_the_best() -> None:
+    tokens, end = collect(b"abc", num_beams=2, time_limit_s=1e-9)
+    assert (len(tokens), end.finish_reason) == (3, "timeout")
     signal = StopSignal()
     signal.request("cancelled")
-    options = GenerationOptions(num_beams=2, time_limit_s=1e-9)
-    *tokens, end = stream_events(map(Sampled, b"abc"), ByteTokenizer(), options, signal)
+    *tokens, end = stream_events(map(Sampled, b"abc"), ByteTokenizer(), GenerationOptions(num_beams=2), signal)
     assert (len(tokens), end.finish_reason) == (3, "cancelled")
+
+
+def test_a_reader_may_end_the_answer_of_the_best_beam() -> None:
+    signal, seen = StopSignal(), []
+    for event in stream_events(map(Sampled, b"abc"), ByteTokenizer(), GenerationOptions(num_beams=2), signal):
+        seen.append(event)
+        if event.step == 1:
+            signal.request("stop")
+    assert ([event.token_id for event in seen], seen[-1].finish_reason) == ([97, 98, None], "stop")

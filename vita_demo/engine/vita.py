@@ -14,6 +14,7 @@ from vita_demo.engine.generate import generate
 from vita_demo.errors import ConfigError
 from vita_demo.model.decode.cuda_graph import capture_on
 from vita_demo.model.decode.decoder import Decoder
+from vita_demo.model.loading.transformers_bridge import to_transformers
 from vita_demo.model.vita import VitaModel
 
 # Positions.  Caches that live longer than one answer grow by whole steps, so that they are seldom made anew.  On a GPU
@@ -49,8 +50,6 @@ class VitaForGeneration(VitaModel):
                 f"transformers' engine runs no {self.quantize} weights; load the model without --quantize"
             )
         if self._transformers is None:
-            from vita_demo.model.loading.transformers_bridge import to_transformers
-
             self._transformers = (to_transformers(self.language_model),)
         return self._transformers[0]
 

@@ -86,37 +86,40 @@ def stream_events(
     request through ``signal``, or the end of ``tokens``.
     """
     signal = signal or StopSignal()
-    # Beams were chosen when their first token comes: neither the clock nor a request cuts the tokens of the best.
-    chosen = options.num_beams > 1
     deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
     detokenizer, stop_strings = Detokenizer(tokenizer.decode), StopStrings(options.stop_strings)
 
     def flush() -> str:
         return stop_strings.push(detokenizer.flush()) + stop_strings.flush()
 
+    def requested(now: float) -> FinishReason | None:
+        return signal.reason or ("timeout" if now >= deadline else None)
+
     stop_ids = options.all_stop_ids(tokenizer.stop_ids)
     reason: FinishReason | None = None
+    early: FinishReason | None = None
     count, arrived = 0, 0.0
     for step, (token_id, logprob, alternatives, together) in enumerate(tokens):
         now = clock()
+        if step == 0 and options.num_beams > 1:
+            # The search is over: what ended it early does not cut the tokens of the best beam as well.
+            early, deadline = requested(now), float("inf")
         arrived = arrived if together else now
         count = step + 1
         state = tokenizer.states.get(token_id) if step == 0 else None
         text = "" if state or token_id in stop_ids else stop_strings.push(detokenizer.push(token_id))
         if token_id in stop_ids or stop_strings.found:
             reason = "stop"
-        elif count >= options.max_new_tokens:
-            reason = "length"
-        elif not chosen:
-            reason = signal.reason or ("timeout" if now >= deadline else None)
+        else:
+            reason = "length" if count >= options.max_new_tokens else None if early else requested(now)
         if reason is not None:
             text += flush()
         yield Event(text, arrived, step, token_id, state, logprob, alternatives)
-        reason = reason or (None if chosen else signal.reason)
+        reason = reason or (None if early else signal.reason)
         if reason is not None:
             break
     # What a stop string held back when a callback ended the answer has no token to go with.
-    yield Event(flush(), clock(), count, finish_reason=reason or signal.reason or "length")
+    yield Event(flush(), clock(), count, finish_reason=reason or signal.reason or early or "length")
 
 
 def answer_of(events: Iterable[Event]) -> Answer:
