@@ -14,14 +14,15 @@ from typing import Self, TextIO
 from rich.cells import cell_len, set_cell_size
 
 from vita_demo.console.terminal import Place, width_of, without_echo
+from vita_demo.console.text_cursor import TextCursor
 from vita_demo.stdout import write
 
 _SPINNER, _SPINNER_EVERY_S = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", 0.1
 _PLAIN_LINE_EVERY_S = 5.0
 _BAR_CELLS, _SHORTEST_BAR_CELLS = 24, 8
 _ERASE_BELOW = "\x1b[J"
-# One row down, which scrolls in the last one, and up again, so that there is a row below; then go there.
-_NEXT_ROW = "\x1bD\x1b[A\x1b7\x1b[B\r"
+# Both save the cursor.  To go below is a step down, which scrolls in the last row, and up again before that.
+_STAY, _GO_BELOW, _RETURN = "\x1b7", "\x1bD\x1b[A\x1b7\x1b[B\r", "\x1b8"
 
 
 class Display:
@@ -50,10 +51,7 @@ class Display:
         self._line = ""
         self._shown = False
         self._spinner: threading.Event | None = None
-        # The text since its last line end, from which the column follows at any width.
-        self._paragraph: list[str] = []
-        self._column = 0
-        self._width = 0
+        self._cursor = TextCursor()
         self._held: list[Callable[[], None]] = []
         self._total = self._last_done = 0
         self._start_s = self._last_s = self._next_plain_s = 0.0
@@ -66,12 +64,12 @@ class Display:
     def __exit__(self, *_: object) -> None:
         with self._stack, self._lock:
             self.stop()
-            if self._column:
+            if self._cursor.column:
                 # The text broke off.
-                self._end_line()
+                self._cursor.end_line()
                 self._stream.write("\n")
-            self._draw()
-            self._release()
+                self._draw()
+            self._print_held()
 
     def stage(self, name: str) -> None:
         """Name the current stage, behind a spinner, until the line changes or text comes."""
@@ -122,24 +120,24 @@ class Display:
         with self._lock:
             if self._spinner is not None:
                 self.stop()
-            if self._place is Place.SAME:
-                self._measure()
-                if self._shown and self._column == self._width:
-                    # Another width has put the text's end there; it takes a character more to erase what follows.
-                    self._put(text[:1])
-                    text = text[1:]
-                self._put(text)
-            else:
+            if self._place is not Place.SAME:
                 write(text)
+                return
+            self._cursor.resize(width_of(self._stream))
+            if self._shown and not self._cursor.can_return:
+                # A new width has put the text's end there; it takes a character more to erase what follows.
+                self._put(text[:1])
+                text = text[1:]
+            self._put(text)
 
     def _put(self, text: str) -> None:
-        before = self._column
-        moves = self._follow(text) or not before or self._column == self._width
-        if moves:
-            self._erase(before)
+        start = self._cursor.column
+        moves = self._cursor.advance(text) or not start or not self._cursor.can_return
+        if moves and start < self._cursor.width:
+            self._erase()
         write(text)
-        if not self._column:
-            self._release()
+        if not self._cursor.column:
+            self._print_held()
         if moves or not self._shown:
             self._draw()
 
@@ -147,12 +145,12 @@ class Display:
         """Call what prints lines of its own to the terminal: between two lines of the answer, or after it."""
         with self._lock:
             self._held.append(print_lines)
-            if not self._column:
-                self._erase(0)
-                self._release()
+            if not self._cursor.column:
+                self._erase()
+                self._print_held()
                 self._draw()
 
-    def _release(self) -> None:
+    def _print_held(self) -> None:
         held, self._held = self._held, []
         for print_lines in held:
             print_lines()
@@ -171,73 +169,26 @@ class Display:
             self._spinner = None
 
     def _draw(self, sign: str = "") -> None:
-        """Draw the line, or erase it if it is empty."""
+        """Draw the line, or erase it if it is empty, where that leaves the text as it is."""
+        self._cursor.resize(width_of(self._stream))
+        if not self._cursor.can_return:
+            return
         if not self._line:
-            self._measure()
-            self._erase(self._column)
+            self._erase()
         elif self._live:
-            self._measure()
-            # After the last column a terminal waits to wrap, and no escape sequence returns to that.
-            if self._column < self._width:
-                row = _NEXT_ROW if self._column else "\x1b7"
-                line = sign + self._line
-                if cell_len(line) >= self._width:
-                    line = set_cell_size(line, self._width - 1)
-                self._stream.write(f"{_ERASE_BELOW}{row}\x1b[2m{line}\x1b[0m\x1b8")
-                self._stream.flush()
-                self._shown = True
+            line = sign + self._line
+            if cell_len(line) >= self._cursor.width:
+                line = set_cell_size(line, self._cursor.width - 1)
+            place = _GO_BELOW if self._cursor.column else _STAY
+            self._stream.write(f"{_ERASE_BELOW}{place}\x1b[2m{line}\x1b[0m{_RETURN}")
+            self._stream.flush()
+            self._shown = True
 
-    def _erase(self, column: int) -> None:
-        """Erase what is drawn below or at a cursor in ``column``."""
-        if self._shown and column < self._width:
+    def _erase(self) -> None:
+        if self._shown:
             self._stream.write(_ERASE_BELOW)
             self._stream.flush()
             self._shown = False
-
-    def _measure(self) -> None:
-        """Follow the terminal's width: at another one the text has wrapped anew."""
-        width = width_of(self._stream)
-        if width != self._width:
-            self._width, paragraph = width, self._paragraph
-            self._end_line()
-            for text in paragraph:
-                self._follow(text)
-
-    def _end_line(self) -> None:
-        self._paragraph, self._column = [], 0
-
-    def _follow(self, text: str) -> int:
-        """Follow the column through ``text``; return how many rows the cursor moves down."""
-        rows = 0
-        lines = text.split("\n")
-        for number, line in enumerate(lines):
-            if number:
-                self._end_line()
-                rows += 1
-            if line:
-                self._paragraph.append(line)
-                rows += self._follow_line(line)
-        return rows
-
-    def _follow_line(self, text: str) -> int:
-        if text.isascii() and text.isprintable():
-            # The common case: every character is one cell wide.
-            rows, last = divmod(self._column + len(text) - 1, self._width)
-            self._column = last + 1
-            return rows
-        rows = 0
-        for character in text:
-            if character == "\r":
-                self._column = 0
-            elif character == "\t":
-                self._column = min(self._column + 8 - self._column % 8, self._width - 1)
-            else:
-                cells = cell_len(character)
-                # A character that does not fit wraps; after a full row the cursor stays on the last column.
-                wraps = self._column + cells > self._width
-                rows += wraps
-                self._column = cells if wraps else self._column + cells
-        return rows
 
 
 def bar(done: int, total: int, cells: int = _BAR_CELLS) -> str:
