@@ -25,8 +25,8 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
     from vita_demo import GenerationOptions, Pipeline, Request
     from vita_demo.callbacks.builtin import ProgressCallback
     from vita_demo.commands.run.answer_writer import AnswerWriter
-    from vita_demo.console import Console
-    from vita_demo.console.status_line import StatusLine
+    from vita_demo.console.display import Display
+    from vita_demo.console.terminal import Place
 
     torch.set_num_threads(threads)
     pipeline = Pipeline.load(device="cpu", dtype="float32")
@@ -38,9 +38,9 @@ def measure(tokens: int, runs: int, threads: int) -> dict[str, list[float]]:
     stdout = sys.stdout
     for number in range(runs + 1):
         for name, values in times.items():
-            status_line = StatusLine(terminal, 80) if "status" in name else None
-            writer = AnswerWriter("text" if name == "nothing" else "live", status_line=status_line)
-            callbacks = [ProgressCallback(display=Console().token_progress(status_line))] if "status" in name else []
+            display = Display(terminal, Place.SAME if "status" in name else Place.ELSEWHERE)
+            writer = AnswerWriter(display, "text" if name == "nothing" else "live")
+            callbacks = [ProgressCallback(display=display)] if "status" in name else []
             sys.stdout = terminal
             for event in pipeline.stream(request, options, callbacks=callbacks):
                 writer.event(event)

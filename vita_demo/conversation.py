@@ -3,7 +3,7 @@
 Knows turns, prompts and the cache; knows no commands, files or terminal.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -115,6 +115,7 @@ class Conversation:
         *,
         callbacks: Sequence[GenerationCallback] = (),
         signal: StopSignal | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Answer ``request`` token by token; the last event says why the answer ended and has the whole of it.
 
@@ -126,6 +127,7 @@ class Conversation:
             options: how to generate; None is the checkpoint's defaults, greedy.
             callbacks: who watches; ``on_generation_start`` learns what of the prompt is cached.
             signal: ends the answer from outside.
+            on_stage: learns the name of each stage when it begins.
 
         Raises:
             MediaError: when a file cannot be read.
@@ -134,7 +136,7 @@ class Conversation:
             GenerationError: when memory runs out.
         """
         check_request(request)
-        generation = self._begin(options, callbacks, signal)
+        generation = self._begin(options, callbacks, signal, on_stage)
         recorder = generation.recorder
         with recorder.stage("media"):
             media = load_media(request, self._pipeline.settings.config)
@@ -148,6 +150,7 @@ class Conversation:
         *,
         callbacks: Sequence[GenerationCallback] = (),
         signal: StopSignal | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Answer the last question again, in place of its answer; see ``ask``.
 
@@ -156,7 +159,7 @@ class Conversation:
         """
         if not self._exchanges:
             raise InputError("there is no answer to make again; ask something first")
-        generation = self._begin(options, callbacks, signal)
+        generation = self._begin(options, callbacks, signal, on_stage)
         generation.recorder.begin_model()
         with generation.guard():
             return self._answer([*self._exchanges[:-1], replace(self._exchanges[-1], turn=None)], generation, Media())
@@ -206,12 +209,18 @@ class Conversation:
             )
 
     def _begin(
-        self, options: GenerationOptions | None, callbacks: Sequence[GenerationCallback], signal: StopSignal | None
+        self,
+        options: GenerationOptions | None,
+        callbacks: Sequence[GenerationCallback],
+        signal: StopSignal | None,
+        on_stage: Callable[[str], None],
     ) -> Generation:
         model, stop_ids = self._pipeline.model, self._pipeline.tokenizer.stop_ids
         options = options or GenerationOptions.resolve(model.config.generation_defaults)
         check_options(options)
-        return Generation(model, options, stop_ids, callbacks=callbacks, signal=signal, advice=_ADVICE)
+        return Generation(
+            model, options, stop_ids, callbacks=callbacks, signal=signal, on_stage=on_stage, advice=_ADVICE
+        )
 
     def _answer(self, exchanges: list[_Exchange], generation: Generation, media: Media) -> Iterator[Event]:
         """Answer the last of ``exchanges``, which is open, and keep them all."""

@@ -32,9 +32,14 @@ def write(text: str) -> None:
 
 
 def write_json(record: Mapping[str, Any]) -> None:
-    """Write one object in a line; in ASCII where the encoding is not UTF-8, so that it stays JSON."""
+    """Write one object in a line."""
+    write(to_json(record))
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Format one object as a line; in ASCII where the encoding is not UTF-8, so that it stays JSON."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    write(json.dumps(record, ensure_ascii=not unicode) + "\n")
+    return json.dumps(record, ensure_ascii=not unicode) + "\n"
 
 
 def discard_stdout() -> None:

@@ -28,15 +28,17 @@ def drawn(answer: Answer, width: int) -> list[str]:
     return rich.file.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_panel_fits_its_terminal_and_says_what_the_numbers_are(width: int) -> None:
     prompt = PromptSummary(500, image_tokens=256, audio_tokens=44)
     lines = drawn(Answer("", (), "stop", "noise", prompt, STATS), width)
     assert {len(line) for line in lines} == {min(width, 110)}
     text = " ".join(" ".join(lines).replace("│", " ").split())
     for words in ("0.60 s", "500 positions at 1,667/s", "10 tokens at 10.0/s", "200 text + 256 image + 44 audio → 10",
-                  "3.00 GB", "query judged: noise", "finished by stop", "decode 0.800 s"):  # fmt: skip
+                  "3.00 GB", "query judged: noise", "finished by stop"):  # fmt: skip
         assert words in text
+    for stage in ("media 0.200 s", "vision 0.100 s", "prefill 0.300 s", "decode 0.800 s", "callbacks 0.100 s"):
+        assert sum(f"■ {stage}" in line for line in lines) == 1
     assert "load" not in text
 
 

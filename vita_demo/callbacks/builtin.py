@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vita_demo.console import Console
-from vita_demo.console.token_progress import TokenProgress
+from vita_demo.console.display import Display
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
 from vita_demo.metrics import RunRecorder, RunStats
@@ -82,11 +82,11 @@ class ProgressCallback(GenerationCallback):
     def __init__(
         self,
         max_tokens: int | None = None,
-        display: TokenProgress | None = None,
+        display: Display | None = None,
         max_new_tokens: int | None = None,
     ) -> None:
         self.max_tokens = max_tokens if max_new_tokens is None else max_new_tokens
-        self._display = display or Console().token_progress()
+        self._display = display or Console().display()
         self._next_s = 0.0
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:

@@ -1,21 +1,20 @@
-"""Notes, errors, the stages of a run and its panel; everything goes to stderr."""
+"""What is said to a person, on stderr: notes, errors, how a run goes and what it took."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from rich.console import RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from vita_demo.answer import Answer
+from vita_demo.console.display import Display, bar
 from vita_demo.console.rich_consoles import stderr_console, stdout_console
 from vita_demo.console.run_panel import render, summary_lines
-from vita_demo.console.stage_display import StageDisplay
-from vita_demo.console.status_line import StatusLine
-from vita_demo.console.token_progress import TokenProgress
+from vita_demo.console.terminal import Place, place_of
 
 
 class Console:
@@ -35,11 +34,17 @@ class Console:
         self._verbose = verbose
         plain = self._rich.is_dumb_terminal or bool(os.environ.get("NO_COLOR"))
         self.live = self._rich.is_terminal and not plain and not quiet
+        self._display = self.display()
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal now."""
+        return self._rich.width
 
     def note(self, text: str) -> None:
         """Show a message, unless quiet."""
         if not self._quiet:
-            self._rich.print(text, style="dim")
+            self.show(Text(text, "dim"))
 
     def detail(self, text: str) -> None:
         """Show a message if verbose."""
@@ -48,52 +53,44 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Show a warning, also when quiet."""
-        self._rich.print(Text.assemble(("note:", "yellow"), f" {text}"))
+        self.show(Text.assemble(("note:", "yellow"), f" {text}"))
 
     def error(self, text: str) -> None:
         """Show in one line why the command failed."""
-        self._rich.print(Text.assemble(("error:", "bold red"), f" {' '.join(text.split())}"))
+        self.show(Text.assemble(("error:", "bold red"), f" {' '.join(text.split())}"))
 
-    def stages(self) -> StageDisplay:
-        """Return what shows the stages before the first token."""
-        return StageDisplay(self._rich, self.live)
+    def show(self, content: RenderableType) -> None:
+        """Show a text, a table or a panel; a terminal's lines are wrapped between words."""
+        whole_lines = isinstance(content, Text) and not self._rich.is_terminal
+        self._display.aside(lambda: self._rich.print(content, soft_wrap=whole_lines))
 
-    def status_line(self) -> StatusLine | None:
-        """Return a line below an answer that streams to the same terminal; None elsewhere."""
-        return StatusLine(sys.stderr, self._rich.width) if self.live and sys.stdout.isatty() else None
+    def display(self, streams: bool = False) -> Display:
+        """Return what shows how a run goes, and writes its answer.
 
-    def token_progress(self, status_line: StatusLine | None = None) -> TokenProgress:
-        """Return what counts the tokens of an answer, in ``status_line`` if there is one."""
-        return TokenProgress(self._rich, self.live, status_line)
+        Args:
+            streams: whether the answer is written while it is made.
+        """
+        place = place_of(sys.stdout, sys.stderr) if streams else Place.ELSEWHERE
+        self._display = Display(sys.stderr, place, self.live, self.note)
+        return self._display
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
         """Show a bar over ``total`` runs; yields a function to call with the name of each run before it begins."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        # Drawn between runs only: a refresh thread would slow down the run that is measured.
-        with Progress(
-            *columns, console=self._rich, transient=True, auto_refresh=False, disable=not self.live
-        ) as progress:
-            task = progress.add_task(what, total=total, completed=-1)
-
-            def advance(name: str) -> None:
-                progress.update(task, advance=1, description=f"{what} {name:12}", refresh=True)
-
-            yield advance
+        with self.display() as display:
+            done = count()
+            # Drawn between runs only: a thread that draws would slow down the run that is measured.
+            yield lambda name: display.show(f"{what} {name:12} {bar(number := next(done), total)} {number}/{total}")
 
     def summary(self, answer: Answer) -> None:
         """Show the times and rates of a run."""
         if self._quiet:
             return
         if self.live:
-            self.show(render(answer, self._rich.width))
+            self.show(render(answer, self.width))
             return
         for line in summary_lines(answer):
             self.note(line)
-
-    def show(self, table: RenderableType) -> None:
-        """Show a table or a panel, at most as wide as the terminal."""
-        self._rich.print(table, soft_wrap=False)
 
     def handle_logs(self, level: int = logging.INFO) -> None:
         """Show the package's log records: warnings as such, others as notes.

@@ -19,5 +19,6 @@ def stdout_console() -> RichConsole:
 
 
 def stderr_console() -> RichConsole:
-    """Return a console on stderr, which leaves wrapping to the terminal."""
-    return RichConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Return a console on stderr."""
+    width = None if sys.stderr.isatty() else _PIPED_WIDTH
+    return RichConsole(stderr=True, highlight=False, markup=False, emoji=False, width=width)

@@ -12,6 +12,7 @@ from vita_demo.answer import Answer
 from vita_demo.metrics import RunStats
 
 _BARS = "▁▂▃▄▅▆▇█"
+_SPARKLINE_CELLS = 8
 # Readable on dark and on light backgrounds.
 _STAGE_STYLES = {
     "media": "magenta",
@@ -44,7 +45,7 @@ def _ending(answer: Answer) -> str:
 def render(answer: Answer, width: int) -> Panel:
     """Draw the panel for a terminal of ``width`` columns."""
     inner = min(width, 110) - 4
-    stats = answer.stats
+    stats, ending = answer.stats, _ending(answer)
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -56,18 +57,24 @@ def render(answer: Answer, width: int) -> Panel:
         rows.add_row("decode", f"{stats.tokens:,} tokens at {stats.decode_tps:,.1f}/s")
         if stats.drafts is not None:
             rows.add_row("drafts", str(stats.drafts))
-        rows.add_row("token gaps", _gaps(stats, inner - 14))
+        rows.add_row("token gaps", _gaps(stats, inner - 13))
     rows.add_row("tokens", _tokens_by_kind(answer))
     if stats.peak_memory_bytes is not None:
         rows.add_row("peak memory", f"{stats.peak_memory_bytes / 1e9:.2f} GB")
-    parts = Group(rows, _stage_bar(stats, inner))
-    return Panel(parts, title=f"{stats.total_s:.2f} s", subtitle=_ending(answer), width=inner + 4, border_style="dim")
+    fits = len(ending) <= inner - 2
+    if not fits:
+        rows.add_row("end", ending)
+    parts = Group(rows, *_stage_bar(stats, inner))
+    subtitle = ending if fits else None
+    return Panel(parts, title=f"{stats.total_s:.2f} s", subtitle=subtitle, width=inner + 4, border_style="dim")
 
 
 def _gaps(stats: RunStats, width: int) -> Text:
+    """Say how far apart the tokens came, and draw it where there is room in ``width`` cells."""
     itl_s = stats.itl_s or {}
-    text = Text(f"p50 {itl_s['p50'] * 1e3:.2f} · p99 {itl_s['p99'] * 1e3:.2f} · max {itl_s['max'] * 1e3:.2f} ms  ")
-    return text.append(sparkline(stats.token_gaps_s, max(8, width - len(text))), style="green")
+    text = Text(" · ".join(f"{name} {itl_s[name] * 1e3:.2f}" for name in ("p50", "p99", "max")) + " ms")
+    room = width - len(text) - 2
+    return text if room < _SPARKLINE_CELLS else text.append(f"  {sparkline(stats.token_gaps_s, room)}", "green")
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -79,12 +86,17 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_BARS[min(7, int(8 * height / top))] if top else _BARS[0] for height in heights)
 
 
-def _stage_bar(stats: RunStats, width: int) -> Group:
+def _stage_bar(stats: RunStats, width: int) -> list[Text]:
+    """Draw the stages to scale, and below their names and times, of which none is broken."""
     stages = {name: seconds for name, seconds in stats.stages_without_overlap.items() if seconds > 0}
     total = sum(stages.values())
-    bar, legend = Text(), Text()
+    lines = [Text(), Text()]
     for name, seconds in stages.items():
-        bar.append("█" * round(width * seconds / total), style=_STAGE_STYLES[name])
-        legend.append("■ ", style=_STAGE_STYLES[name]).append(f"{name} {seconds:.3f} s  ")
-    bar.truncate(width)
-    return Group(bar, legend)
+        style = _STAGE_STYLES[name]
+        lines[0].append("█" * round(width * seconds / total), style)
+        entry = Text.assemble(("■", style), f" {name} {seconds:.3f} s")
+        if lines[-1] and len(lines[-1]) + 2 + len(entry) > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append_text(entry)
+    lines[0].truncate(width)
+    return lines

@@ -79,7 +79,7 @@ class Generation:
         self._signal = signal or StopSignal()
         self._advice = advice
         # Parts of transformers take seconds to import, which are not part of the generation.
-        _import_engine(model, options)
+        import_engine(model, options)
         reset_peak_memory(model.device)
         self.recorder = RunRecorder(
             synchronize=synchronizer(model.device),
@@ -179,7 +179,12 @@ def watch_criteria(
         yield token
 
 
-def _import_engine(model: "VitaForGeneration", options: GenerationOptions) -> None:
+def import_engine(model: "VitaForGeneration", options: GenerationOptions) -> None:
+    """Import what ``options`` need, which may take seconds, and check that the model can follow them.
+
+    Raises:
+        ConfigError: when it cannot.
+    """
     needs = options.needs_transformers
     if needs and options.engine == "native":
         raise ConfigError(f"{needs} is not in the native engine; leave --engine out or give --engine transformers")

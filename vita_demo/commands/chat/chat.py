@@ -3,7 +3,6 @@
 stdout gets the answers and nothing else.  Knows no terminal: lines come from a ``LineReader``.
 """
 
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.chat.attachments import Attachments, path_after, paths_after
 from vita_demo.commands.chat.saved_chat import SavedChat, read_chat, write_chat
-from vita_demo.commands.chat.view import turn_line, turns_table
-from vita_demo.commands.run.demo import interruptible
+from vita_demo.commands.chat.view import show_turns, turn_line
+from vita_demo.commands.run.demo import describe_stage, interruptible
 from vita_demo.console import Console
 from vita_demo.console.line_reader import LineReader, make_reader
 from vita_demo.errors import ConfigError, InputError, VitaDemoError
@@ -108,18 +107,21 @@ class Chat(GenerationCallback):
 
     def _show(self, begin: Callable[..., Iterator[Event]]) -> None:
         """Print an answer as it is made; Ctrl-C ends it and keeps what there is."""
-        in_line = False
-        try:
-            with interruptible() as signal:
-                for event in begin(self.options, callbacks=[self], signal=signal):
-                    in_line = event.finish_reason is None
-                    sys.stdout.write(event.text + "\n" * (not in_line))
-                    sys.stdout.flush()
+        end = ""
+        with self.console.display(streams=True) as display, interruptible() as signal:
+            try:
+                for event in begin(
+                    self.options,
+                    callbacks=[self],
+                    signal=signal,
+                    on_stage=lambda stage: display.stage(describe_stage(stage)),
+                ):
+                    end = "" if event.finish_reason is not None else "\n"
+                    display.write(event.text if end else event.text + "\n")
                     if event.answer is not None:
                         self.console.note(turn_line(event.answer))
-        finally:
-            if in_line:
-                sys.stdout.write("\n")
+            finally:
+                display.write(end)
         self._tell_when_full(self.conversation.free_positions)
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:  # noqa: ARG002
@@ -176,7 +178,7 @@ class Chat(GenerationCallback):
     def _stats(self, _: str) -> None:
         if not self.conversation.turns:
             raise InputError("there are no turns yet; ask something first")
-        self.console.show(turns_table(self.conversation.turns))
+        self.console.show(show_turns(self.conversation.turns, self.console.width))
 
     def _save(self, argument: str) -> None:
         path = path_after("/save", argument, exist=False)
@@ -240,12 +242,16 @@ def run_chat(
     Raises:
         VitaDemoError: when the model, the options or the saved conversation cannot be used.
     """
-    from vita_demo.conversation import Conversation, check_options
-    from vita_demo.pipeline import Pipeline
+    with console.display() as display:
+        display.stage("importing torch")
+        from vita_demo.conversation import Conversation, check_options
+        from vita_demo.engine.generation import import_engine
+        from vita_demo.pipeline import Pipeline
 
-    check_options(options)
-    with console.stages() as stages:
-        pipeline = Pipeline.of(source, settings, stages.loading)
+        check_options(options)
+        pipeline = Pipeline.of(source, settings, display.loading)
+        display.stage("importing the sampler")
+        import_engine(pipeline.model, options)
     conversation = Conversation(pipeline)
     conversation.restart(*saved)
     commands = {command.name: command.description for command in Chat.COMMANDS}

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from vita_demo.answer import Answer, Turn
+
+_TABLE_COLUMNS = 75
 
 
 def turn_line(answer: Answer) -> str:
@@ -22,20 +26,32 @@ def turn_line(answer: Answer) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def turns_table(turns: Sequence[Turn]) -> Table:
-    """List the turns of a conversation and what each cost."""
+def show_turns(turns: Sequence[Turn], width: int) -> RenderableType:
+    """List the turns of a conversation and what each cost: in a table if ``width`` columns hold it."""
+    if width >= _TABLE_COLUMNS:
+        return _table(turns)
+    parts: list[RenderableType] = []
+    for number, turn in enumerate(turns, 1):
+        parts += [f"{number}  {_question(turn)}", Padding(turn_line(turn.answer), (0, 0, 0, 3))]
+    return Group(*parts)
+
+
+def _table(turns: Sequence[Turn]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("turn", justify="right")
-    # The only column that may wrap, so that a narrow terminal loses no other.
     table.add_column("question")
     for name in ("cached", "computed", "first\ntoken", "decode\ntokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("finished\nby", no_wrap=True)
     for number, turn in enumerate(turns, 1):
-        question = Text(" ".join(turn.request.question.split()) or "(spoken)")
+        question = Text(_question(turn))
         question.truncate(20, overflow="ellipsis")
         table.add_row(str(number), question, *_costs(turn.answer), turn.answer.finish_reason)
     return table
+
+
+def _question(turn: Turn) -> str:
+    return " ".join(turn.request.question.split()) or "(spoken)"
 
 
 def _costs(answer: Answer) -> tuple[str, str, str, str]:

@@ -88,8 +88,8 @@ class Plan:
 
         from vita_demo.pipeline import Pipeline
 
-        with console.stages() as stages:
-            pipeline = Pipeline.of(source, settings, stages.loading)
+        with console.display() as display:
+            pipeline = Pipeline.of(source, settings, display.loading)
         with console.counting("comparing", len(self.modes) * (self.runs + 1)) as advance:
             comparison = self.compare(pipeline, request, options, advance)
         print_comparison(comparison)

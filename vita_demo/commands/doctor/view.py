@@ -1,10 +1,12 @@
 """Prints the findings of a diagnosis as a report."""
 
+from dataclasses import replace
 from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from vita_demo.commands.doctor.memory import MemoryTable
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "bold red")}
+_LABEL_COLUMNS, _NEED_COLUMNS = 20, 12
 _SHOWN_PROBLEMS = 8
 
 
@@ -56,21 +59,34 @@ def _show(sign: str, style: str, text: str, indent: int, console: RichConsole) -
 
 
 def _show_memory(memory: "MemoryTable", console: RichConsole) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    """Print the table, or several below one another, each with as many columns as fit beside the labels."""
+    count = max(1, (console.width - _LABEL_COLUMNS) // _NEED_COLUMNS)
+    for start in range(0, len(memory.needs), count):
+        console.print(_memory_table(replace(memory, needs=memory.needs[start : start + count])))
+
+
+def _memory_table(memory: "MemoryTable") -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
     for need in memory.needs:
-        table.add_column(need.name, justify="right")
-    table.add_row("  weights", *(gigabytes(need.weights_bytes) for need in memory.needs))
-    table.add_row("  KV cache of 1,000 positions", *(gigabytes(need.cache_bytes_per_1000) for need in memory.needs))
-    working = f"  prefill of {memory.positions:,} positions, about"
-    table.add_row(working, *(gigabytes(need.working_bytes) for need in memory.needs))
-    total = f"  total for {memory.positions:,} positions"
-    table.add_row(total, *(gigabytes(need.total_bytes) for need in memory.needs), end_section=True)
+        table.add_column(need.name, justify="right", no_wrap=True)
+
+    def add_row(label: str, *cells: str | Text) -> None:
+        # Further lines of a label are indented too.
+        table.add_row(Padding(label, (0, 0, 0, 2)), *cells)
+
+    add_row("weights", *(gigabytes(need.weights_bytes) for need in memory.needs))
+    add_row("KV cache of 1,000 positions", *(gigabytes(need.cache_bytes_per_1000) for need in memory.needs))
+    working = f"prefill of {memory.positions:,} positions, about"
+    add_row(working, *(gigabytes(need.working_bytes) for need in memory.needs))
+    add_row(f"total for {memory.positions:,} positions", *(gigabytes(need.total_bytes) for need in memory.needs))
+    table.add_section()
     for device in memory.devices:
-        label = f"  {device.name}, {gigabytes(device.free_bytes)} free"
+        label = f"{device.name}, {gigabytes(device.free_bytes)} free"
         short = [need.total_bytes - device.free_bytes for need in memory.needs]
-        table.add_row(label, *(f"[red]{gigabytes(size)} short" if size > 0 else "[green]fits" for size in short))
-    console.print(table)
+        fits = [Text(f"{gigabytes(size)} short", "red") if size > 0 else Text("fits", "green") for size in short]
+        add_row(label, *fits)
+    return table
 
 
 def _verdict(diagnosis: Diagnosis) -> Text:

@@ -53,9 +53,8 @@ class Demo(GenerationCallback):
     save_run: Path | None = None
 
     def __post_init__(self) -> None:
-        """Prepare what is drawn."""
-        self._stages = self.console.stages()
-        self._status_line = self.console.status_line() if self.form == "live" else None
+        """Prepare what draws."""
+        self._display = self.console.display(streams=self.form in ("live", "jsonl"))
 
     def run(self, request: Request, options: GenerationOptions) -> Answer:
         """Answer ``request``, write the answer to stdout and how it went to stderr.
@@ -72,13 +71,13 @@ class Demo(GenerationCallback):
         given = {
             "tokenizer": self.settings.tokenizer,
             "max_tokens": options.max_new_tokens,
-            "display": self.console.token_progress(self._status_line),
+            "display": self._display,
         }
         callbacks = [make_callback(spec, given) for spec in self.callbacks]
         for callback in callbacks:
             if isinstance(callback, FileCallback):
                 refuse_input(callback.path, request.paths, "--callback")
-        with self._stages:
+        with self._display:
             pipeline, media = self._load(request)
             self._introduce(pipeline, media)
             with interruptible() as signal:
@@ -88,7 +87,7 @@ class Demo(GenerationCallback):
                     callbacks=[self, *callbacks],
                     signal=signal,
                     media=media,
-                    on_stage=lambda stage: self._stages.show(_describe(stage, media)),
+                    on_stage=lambda stage: self._display.stage(describe_stage(stage, media)),
                 )
                 answer = self._write(pipeline, events, request, options)
         trained = self.settings.config.trained_positions
@@ -101,7 +100,8 @@ class Demo(GenerationCallback):
 
     def on_token_generated(self, token_id: int, token_text: str, step: int, **kwargs: Any) -> None:  # noqa: ARG002
         """Erase the stages, as the answer begins."""
-        self._stages.stop()
+        if step == 0:
+            self._display.stop()
 
     def _load(self, request: Request) -> "tuple[Pipeline, Media]":
         """Load the model while a thread reads the media; bad media end the loading at once."""
@@ -111,9 +111,9 @@ class Demo(GenerationCallback):
             def progress(done: int, total: int) -> None:
                 if media.done():
                     media.result()
-                self._stages.loading(done, total)
+                self._display.loading(done, total)
 
-            self._stages.show("importing torch")
+            self._display.stage("importing torch")
             from vita_demo.pipeline import Pipeline
 
             return Pipeline.of(self.source, self.settings, progress), media.result()
@@ -138,7 +138,7 @@ class Demo(GenerationCallback):
         """Write the answer as it comes, and save the run if asked."""
         from vita_demo.commands.report import report
 
-        writer = AnswerWriter(self.form, self.show_state, self._status_line)
+        writer = AnswerWriter(self._display, self.form, self.show_state)
         seen = [writer.event(event) for event in events]
         answer = answer_of(seen)
         writer.end(answer, lambda: report(answer, pipeline, options))
@@ -148,13 +148,14 @@ class Demo(GenerationCallback):
         return answer
 
 
-def _describe(stage: str, media: Media) -> str:
-    tiles = 0 if media.tiles is None else len(media.tiles)
-    frames = 0 if media.fbank is None else len(media.fbank)
+def describe_stage(stage: str, media: Media | None = None) -> str:
+    """Say what happens in a stage before the first token, with numbers if the media are given."""
+    tiles = f"{len(media.tiles)} " if media is not None and media.tiles is not None else "the "
+    frames = f"{len(media.fbank):,} frames of sound" if media is not None and media.fbank is not None else "the sound"
     return {
         "media": "reading the media",
-        "vision": f"looking at {tiles} {'frames' if media.frames else 'tiles'}",
-        "audio": f"listening to {frames:,} frames of sound",
+        "vision": f"looking at {tiles}{'frames' if media is not None and media.frames else 'tiles'}",
+        "audio": f"listening to {frames}",
         "prefill": "reading the prompt",
     }.get(stage, stage)
 
