@@ -50,7 +50,7 @@ class Request(Sampling):
     Attributes:
         question: the typed question; may be empty if a sound asks it.
         image_paths: pictures, in the order of the prompt; paths may be given as text, a single one without a tuple.
-        video_path: a video file, or a folder of pictures that are its frames in name order.
+        video_path: a video file, or a folder of pictures that are its frames in natural order.
         audio_path: a sound file, or a video file whose sound track is used.
         frame_cat: whether the projector that joins five frames is wanted (``--frameCat``).
 

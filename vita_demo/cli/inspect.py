@@ -15,6 +15,9 @@ from vita_demo.stdout import write_json
 if TYPE_CHECKING:
     from vita_demo.console import Console
 
+_READ_HERE = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".wav", ".flac", ".ogg"}
+"""Files that need no decoding process."""
+
 
 @command(
     click.argument("media", type=FILE, nargs=-1, required=True),
@@ -35,6 +38,10 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     That is the tiles of a picture, the sampled frames of a video and the filter bank of a sound, and how many positions
     of the context each takes.  Only the model's settings are read, not its weights; nothing is downloaded.
     """
+    from vita_demo.preprocess.decoder import start_decoder
+
+    if any(path.suffix.lower() not in _READ_HERE for path in media):
+        start_decoder()
     from vita_demo.commands.inspect.inspection import inspect_media
     from vita_demo.commands.inspect.view import save_sheet, show_inspection
 

@@ -3,7 +3,7 @@
 Knows samples and frames; the encoder's normalization (CMVN) belongs to the model, whose weights hold it.
 """
 
-import warnings
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,22 @@ from numpy.typing import NDArray
 
 from vita_demo.checkpoint.config import AudioConfig
 from vita_demo.errors import MediaError, UnknownFormatError
-from vita_demo.preprocess.quiet import quiet_decord
+from vita_demo.preprocess.decoder import RefusedError, ask_decoder
+from vita_demo.preprocess.sound_file import FOREVER_S, read_sound_file
 
 Samples = NDArray[np.float32]
 
+_PLAIN = {b"RIFF", b"fLaC", b"OggS"}
+_RATES_HZ = (1_000, 1_000_000)
+_MAX_LEVEL = 1e6
+"""Samples lie in -1 … 1, or up to 32768 where somebody forgot to scale; more is garbage and overflows later."""
+
 
 def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> Samples:
-    """Read a sound file, or a video's sound track, as mono samples at ``sample_rate_hz``.
+    """Read a sound file, or a video's sound track, as mono samples at ``sample_rate_hz``: the mean of its channels.
 
-    libsndfile and soxr are used directly, as ``librosa.load`` uses them, which saves 1.5 s of imports.  decord reads
-    the sound tracks of videos, and librosa the formats that neither can read.
+    libsndfile reads what it knows, FFmpeg the rest, and soxr resamples, as in ``librosa.load``.  All but the plainest
+    formats are read in the decoding process: FFmpeg may hang, and libsndfile's reader of MP3 writes to stderr.
 
     Returns:
         float32 array [n] in -1 … 1.
@@ -28,40 +34,31 @@ def load_audio(path: Path, sample_rate_hz: int, max_s: float = float("inf")) -> 
     Raises:
         MediaError: when there is no sound to read (``UnknownFormatError``), or it is longer than ``max_s`` seconds.
     """
-    import soundfile
-
-    try:
-        duration_s = soundfile.info(str(path)).duration
-        if duration_s > max_s:
-            raise MediaError(f"audio {path} lasts {duration_s:.1f} s, over the model's {max_s:.0f} s; cut it shorter")
-        samples, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)  # [n, channels]
-    except soundfile.LibsndfileError:
-        samples, rate_hz = _load_unusual(path, sample_rate_hz)  # [n, 1]
-    mono = samples.mean(axis=1)  # [n]
-    if not np.isfinite(mono).all():
-        raise MediaError(f"audio {path} holds NaN or infinite samples; convert it to 16-bit WAV")
+    with path.open("rb") as file:
+        is_plain = file.read(4) in _PLAIN
+    known = read_sound_file(os.fsencode(path), max_s) if is_plain else None
+    mono, rate_hz, duration_s = known or _ask_decoder(path, max_s)
+    if duration_s > max_s:
+        raise MediaError(f"audio {path} lasts {duration_s:.1f} s, over the model's {max_s:.0f} s; cut it shorter")
+    if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
+        raise MediaError(f"audio {path} has {rate_hz:,} samples a second; convert it to 16,000")
+    level = float(np.abs(mono).max(initial=0.0))
+    if not level <= _MAX_LEVEL:
+        raise MediaError(f"audio {path} holds NaN or infinite samples, or up to {level:g}; convert it to 16-bit WAV")
     return _resample(mono, rate_hz, sample_rate_hz)
 
 
-def _load_unusual(path: Path, sample_rate_hz: int) -> tuple[Samples, int]:
+def _ask_decoder(path: Path, max_s: float) -> tuple[Samples, int, float]:
     try:
-        with quiet_decord() as decord:
-            track = decord.AudioReader(str(path), ctx=decord.cpu(0), sample_rate=sample_rate_hz, mono=True)
-        return track[:].asnumpy().T, sample_rate_hz  # [n, 1]
-    except decord.DECORDError as decord_error:
-        import audioread
-        import librosa
-
-        try:
-            with warnings.catch_warnings():
-                # librosa warns before it tries audioread, and audioread of modules that Python deprecates.
-                warnings.simplefilter("ignore")
-                samples, rate_hz = librosa.load(path, sr=None, mono=True)
-        except (audioread.DecodeError, OSError, EOFError):
-            raise UnknownFormatError(
-                f"audio {path} cannot be decoded; give a WAV, FLAC, MP3 or OGG file, or a video with a sound track"
-            ) from decord_error
-        return samples[:, None], int(rate_hz)  # [n, 1]
+        (reply,) = ask_decoder("sound", path, max_s=min(max_s, FOREVER_S))
+    except RefusedError as error:
+        if error.why == "no_track":
+            raise UnknownFormatError(f"audio {path} has no sound track; give a sound file") from error
+        advice = "give a WAV, FLAC, MP3 or OGG file, or a video with a sound track"
+        if error.why == "unknown":
+            raise UnknownFormatError(f"audio {path} cannot be decoded ({error}); {advice}") from error
+        raise MediaError(f"audio {path} is damaged ({error}); {advice}") from error
+    return np.frombuffer(reply.content, np.float32), reply.fields["rate_hz"], reply.fields["duration_s"]
 
 
 def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:

@@ -3,14 +3,13 @@
 Knows Pillow and pixel sizes; knows nothing of patches, features or prompts.
 """
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from vita_demo.errors import MediaError, UnknownFormatError
+from vita_demo.preprocess.picture_file import open_picture
 
 MAX_TILES = 12
 _WHITE = (255, 255, 255)
@@ -21,34 +20,18 @@ Tiles = NDArray[np.uint8]
 def load_image(path: Path) -> Image.Image:
     """Read a picture as upright RGB.
 
-    The EXIF orientation is applied, transparency is composited on white, and 16-bit and floating-point greyscale are
-    scaled to 8 bit.
+    The orientation in EXIF or XMP is applied, transparency is composited on white, and 16-bit and floating-point
+    greyscale are scaled to 8 bit.
 
     Raises:
         MediaError: when the file is no picture (``UnknownFormatError``), is damaged, or would take too much memory.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                # Pillow recognizes MPEG videos, but cannot read them.
-                if image.format == "MPEG":
-                    raise UnidentifiedImageError
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError:
-        raise UnknownFormatError(
-            f"image {path} is not in a picture format that Pillow knows; give a PNG or JPEG file"
-        ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise MediaError(f"image {path} has more than {limit} megapixels; scale it down first") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise MediaError(f"image {path} is damaged ({error}); save or download it again") from error
+    return open_picture(path, _to_rgb)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+        image = _shallow(image)
     elif image.mode == "F":
         grey = np.nan_to_num(np.asarray(image))
         scale = 255.0 if grey.max() <= 1.0 else 1.0
@@ -58,6 +41,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", rgba.size, (*_WHITE, 255))
         return Image.alpha_composite(canvas, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _shallow(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bit, with the alpha channel of its transparent value."""
+    deep = np.asarray(image).astype(np.int64)  # [H, W]
+    grey = Image.fromarray((deep // 257).clip(0, 255).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(deep == transparent, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def choose_grid(width: int, height: int, tile_size: int, max_tiles: int = MAX_TILES) -> tuple[int, int]:

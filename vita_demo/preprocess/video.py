@@ -1,22 +1,21 @@
 """Videos, or folders of pictures, to sampled frames, with the sampling rule of the original demo.
 
-Only the sampled frames are decoded.
+Knows the decoding process and folders of pictures.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from vita_demo.errors import MediaError, UnknownFormatError
+from vita_demo.preprocess.decoder import RefusedError, ask_decoder
 from vita_demo.preprocess.image import load_image
-from vita_demo.preprocess.quiet import quiet_decord
+from vita_demo.preprocess.sampling import MIN_FRAMES, Span, sample_positions, thin
 
-MIN_FRAMES = 4
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+__all__ = ["MIN_FRAMES", "Frames", "load_frames", "sample_positions", "thin"]
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Frames:
 
     Attributes:
         images: RGB frames in time order.
-        times_s: timestamp of each in the video, in seconds; empty for a folder.
-        total: number of frames of the video, or of its part between start and end.
+        times_s: when each is shown, in seconds from the start of the file; empty for a folder, which has no clock.
+        total: how many frames the video (or the chosen part of it) has.
     """
 
     images: tuple[Image.Image, ...]
@@ -44,57 +43,53 @@ def load_frames(
     """
     if path.is_dir():
         return _load_folder(path, max_frames)
-    reader = _open(path)
-    frame_rate, count = float(reader.get_avg_fps()), len(reader)
-    if count == 0 or not frame_rate > 0:
-        raise MediaError(f"video {path} has no frames; give a video with a picture track")
-    first = int((start_s or 0.0) * frame_rate)
-    if first >= count:
-        raise MediaError(
-            f"--start {start_s:g} lies after the end of {path} ({count / frame_rate:.1f} s); start earlier"
-        )
-    last = count - 1 if end_s is None else min(int(end_s * frame_rate), count - 1)
-    positions = sample_positions(first, last, frame_rate, fps, max_frames)
     try:
-        with quiet_decord():
-            pixels = reader.get_batch(positions).asnumpy()  # [N, H, W, 3]
-    except Exception as error:
-        raise MediaError(f"video {path} is damaged at the frames that were sampled; cut it with --end") from error
+        replies = [*ask_decoder("frames", path, span=asdict(Span(fps, max_frames, start_s, end_s)))]
+    except RefusedError as error:
+        raise _explain(path, error) from error
+    # It chooses again when the times that the container gives turn out to be wrong.
+    last = max(number for number, reply in enumerate(replies) if reply.kind == "chosen")
+    chosen, decoded = replies[last], replies[last + 1 :]
+    images = [
+        Image.frombytes("RGB", (reply.fields["width"], reply.fields["height"]), reply.content) for reply in decoded
+    ]
     return Frames(
-        images=tuple(Image.fromarray(frame) for frame in pixels),
-        times_s=tuple(position / frame_rate for position in positions),
-        total=last - first + 1,
+        images=tuple(images[number] for number in chosen.fields["frames"]),
+        times_s=tuple(chosen.fields["times_s"]),
+        total=chosen.fields["total"],
     )
 
 
-def sample_positions(first: int, last: int, frame_rate: float, fps: float, max_frames: int) -> list[int]:
-    """Choose frame numbers from ``first`` to ``last``: one every 1/fps seconds, thinned or repeated uniformly.
-
-    Fewer than four are repeated to four, as in the original demo: the model was trained with no shorter video.
-    """
-    stride = max(1, round(frame_rate / fps))
-    return thin(range(first, last + 1, stride), min(MIN_FRAMES, max_frames), max_frames)
-
-
-def thin(positions: Sequence[int], at_least: int, at_most: int) -> list[int]:
-    """Thin or repeat ``positions`` uniformly, so that their number lies within the two bounds."""
-    count = min(max(len(positions), at_least), at_most)
-    if count == len(positions):
-        return list(positions)
-    return [positions[i] for i in np.linspace(0, len(positions) - 1, num=count, dtype=int)]
+def _explain(path: Path, error: RefusedError) -> MediaError:
+    if error.why == "no_track":
+        return UnknownFormatError(
+            f"video {path} has no picture track, only {error}; give a video, or a sound as --audio_path"
+        )
+    if error.why == "still":
+        return UnknownFormatError(f"video {path} is a still picture ({error}); give it as --image_path")
+    if error.why == "unknown":
+        return UnknownFormatError(f"video {path} cannot be decoded ({error}); give a video file that ffmpeg can play")
+    if error.why == "span":
+        return MediaError(f"{str(error).replace('{path}', str(path))}; start earlier")
+    if error.why == "large":
+        return MediaError(f"video {path} is too large: {error}; scale it down, or lower --max_frames")
+    return MediaError(f"video {path} is damaged ({error}); save or download it again")
 
 
 def _load_folder(path: Path, max_frames: int) -> Frames:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+    files = [file for file in path.iterdir() if file.suffix.lower() in _PICTURES and _is_frame(file)]
     if not files:
         raise MediaError(f"folder {path} holds no pictures; give a video file or a folder of PNG or JPEG frames")
+    files.sort(key=_natural_order)
     chosen = thin(range(len(files)), 1, max_frames)
     return Frames(images=tuple(load_image(files[i]) for i in chosen), times_s=(), total=len(files))
 
 
-def _open(path: Path) -> Any:
-    try:
-        with quiet_decord() as decord:
-            return decord.VideoReader(str(path), ctx=decord.cpu(0))
-    except Exception as error:
-        raise UnknownFormatError(f"video {path} cannot be decoded; give a video file that ffmpeg can play") from error
+def _is_frame(file: Path) -> bool:
+    return not file.name.startswith(".") and file.is_file()
+
+
+def _natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sort 2.png before 10.png: runs of digits count as numbers."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", file.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], file.name

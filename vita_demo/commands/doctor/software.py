@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from vita_demo.commands.doctor.finding import Finding
 
 GROUP = "Software"
-PACKAGES = ("torch", "transformers", "tokenizers", "decord", "librosa", "soundfile", "numpy", "rich", "click")
+PACKAGES = ("torch", "transformers", "tokenizers", "av", "Pillow", "soundfile", "numpy", "rich", "click")
 _REINSTALL = "pip install -c constraints.txt . in the checkout of vita-demo"
 
 

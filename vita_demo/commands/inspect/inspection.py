@@ -3,6 +3,7 @@
 The kind of a file is determined by decoding it, not by its name.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,8 +211,8 @@ def _is_sound_file(path: Path) -> bool:
     import soundfile
 
     try:
-        soundfile.info(str(path))
-    except soundfile.LibsndfileError:
+        soundfile.info(os.fsencode(path))
+    except soundfile.SoundFileError:
         return False
     return True
 

@@ -23,6 +23,7 @@ from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
+from vita_demo.preprocess.decoder import end_decoders
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request, refuse_input
 
@@ -114,9 +115,13 @@ class Demo(GenerationCallback):
                 self._display.loading(done, total)
 
             self._display.stage("importing torch")
-            from vita_demo.pipeline import Pipeline
+            try:
+                from vita_demo.pipeline import Pipeline
 
-            return Pipeline.of(self.source, self.settings, progress), media.result()
+                return Pipeline.of(self.source, self.settings, progress), media.result()
+            except KeyboardInterrupt:
+                end_decoders()  # the thread may wait for one
+                raise
 
     def _introduce(self, pipeline: "Pipeline", media: Media) -> None:
         """Say what of the media is used, and, if asked, what answers."""

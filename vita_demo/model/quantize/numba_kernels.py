@@ -1,4 +1,4 @@
-"""Kernels for a CPU that multiply a few rows by quantized weights, compiled by Numba, which comes with librosa.
+"""Kernels for a CPU that multiply a few rows by quantized weights, compiled by Numba.
 
 A kernel is as fast as memory only if it spends few instructions on each byte of the weight.  int8 is converted and
 multiplied in float32.  int4 is multiplied in integers: x is rounded to 14 bits, with a scale for each group, and the
