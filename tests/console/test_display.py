@@ -103,24 +103,23 @@ Piece = tuple[str, int | None]
 """A text, and the width of the window before it comes; None leaves it."""
 
 
-def show(pieces: Sequence[Piece], width: int, height: int, status: bool) -> tuple[Terminal, list[list[str]]]:
-    """Write the pieces; return the terminal and what stood below the text after each."""
-    terminal, below = Terminal(width, height), []
+def show(pieces: Sequence[Piece], width: int, height: int, status: bool) -> list[tuple[list[str], list[str]]]:
+    """Write the pieces; return what stands above and below the cursor after each, and at the end."""
+    terminal, seen = Terminal(width, height), []
     display = Display(terminal, Place.SAME)
     with redirect_stdout(terminal):
-        for number, (text, new_width) in enumerate(pieces):
+        for number, (text, new_width) in enumerate([*pieces, ("", None)]):
             if new_width is not None:
                 terminal.screen.rewrap(new_width)
             if status:
-                display.show(f"{number} {LONG}")
+                display.show(f"{number} {LONG}" if number < len(pieces) else "")
                 display.write(text)
-                column, row = terminal.cursor
-                below.append(terminal.lines()[row + (column > 0) :])
             else:
                 terminal.write(text)
-        if status:
-            display.stop()
-    return terminal, below
+            column, row = terminal.cursor
+            lines, text_rows = terminal.lines(), row + (column > 0)
+            seen.append(([line for line in lines[:text_rows] if line], [line for line in lines[text_rows:] if line]))
+    return seen
 
 
 def pieces(characters: str, widths: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[list[Piece], int]]:
@@ -139,15 +138,12 @@ def test_the_answer_is_what_the_pipe_gets_and_below_it_is_the_status(
     content: tuple[list[Piece], int], height: int
 ) -> None:
     texts, width = content
-    plain, _ = show(texts, width, height, status=False)
-    drawn, below = show(texts, width, height, status=True)
-    # The status line may have scrolled one row further.
-    assert [line for line in drawn.lines() if line] == [line for line in plain.lines() if line]
-    assert drawn.cursor[0] == plain.cursor[0]
-    for number, rows in enumerate(below):
-        shown = [row for row in rows if row]
-        assert not shown or f"{number} {LONG}".startswith(shown[0])
-        assert len(shown) <= 1
+    plain, drawn = (show(texts, width, height, status) for status in (False, True))
+    # The status line may have scrolled one row further, so empty rows do not count.
+    assert [above for above, _ in drawn] == [above for above, _ in plain]
+    for number, (_, below) in enumerate(drawn):
+        assert not below or (len(below) == 1 and f"{number} {LONG}".startswith(below[0]))
+    assert drawn[-1][1] == []
 
 
 def test_the_status_line_stays_below_the_text() -> None:
