@@ -12,7 +12,7 @@ from torch import Tensor
 from vita_demo.answer import Answer, PromptSummary, Turn
 from vita_demo.engine.device import memory_guard
 from vita_demo.engine.features import Features, encode_media
-from vita_demo.engine.generation import Generation
+from vita_demo.engine.generation import Generation, import_engine
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError, InputError
 from vita_demo.generation.callbacks import GenerationCallback
@@ -107,6 +107,10 @@ class Conversation:
     def trained_positions(self) -> int:
         """Positions of the longest prompt that the model was trained with."""
         return self._pipeline.settings.config.trained_positions
+
+    def warm_up(self, options: GenerationOptions) -> None:
+        """Import what ``options`` need, so that the first answer does not wait for it."""
+        import_engine(self._pipeline.model, options)
 
     def ask(
         self,

@@ -9,6 +9,7 @@ from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import EMBEDDED, locate_settings
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import FILE, sampling_options
+from vita_demo.preprocess.decoder import start_decoder
 from vita_demo.request import Sampling, refuse_input
 from vita_demo.stdout import write_json
 
@@ -38,8 +39,6 @@ def inspect(console: "Console", media: tuple[Path, ...], **flags: Any) -> None:
     That is the tiles of a picture, the sampled frames of a video and the filter bank of a sound, and how many positions
     of the context each takes.  Only the model's settings are read, not its weights; nothing is downloaded.
     """
-    from vita_demo.preprocess.decoder import start_decoder
-
     if any(path.suffix.lower() not in _READ_HERE for path in media):
         start_decoder()
     from vita_demo.commands.inspect.inspection import inspect_media

@@ -10,14 +10,13 @@ from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cli.command import Once, option_group
 from vita_demo.errors import InputError
+from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
     from vita_demo.checkpoint.settings import Settings
     from vita_demo.console import Console
-    from vita_demo.generation.options import GenerationOptions
-
 EXAMPLES = """\b
 Examples:
   vita-demo --image_path photo.jpg --question "Describe this image." --streaming
@@ -144,14 +143,12 @@ def make_source(flags: dict[str, Any], console: "Console") -> ModelSource:
     return source
 
 
-def make_options(flags: dict[str, Any], settings: "Settings") -> "GenerationOptions":
+def make_options(flags: dict[str, Any], settings: "Settings") -> GenerationOptions:
     """Combine the flags with the checkpoint's defaults.
 
     Raises:
         ConfigError: when they contradict each other.
     """
-    from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
-
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
              "min_new_tokens", "num_beams", "engine", "speculate", "time_limit_s", "seed",
              "strict_callbacks")  # fmt: skip

@@ -38,6 +38,15 @@ def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> di
     }
 
 
+def introduce(pipeline: Pipeline) -> list[str]:
+    """Say in lines which settings and weights answer, where, in what precision and by which arithmetic."""
+    model = pipeline.model
+    precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
+    weights = f"model {pipeline.settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s"
+    profile = [f"CPU profile of {cpu_profile().describe()}"] if model.device.type == "cpu" else []
+    return [*pipeline.settings.config.settings_notes, weights, *profile]
+
+
 def describe_model(pipeline: Pipeline) -> dict[str, Any]:
     """Say which weights answer, in what precision and where."""
     return {

@@ -245,14 +245,13 @@ def run_chat(
     with console.display() as display:
         display.stage("importing torch")
         from vita_demo.conversation import Conversation, check_options
-        from vita_demo.engine.generation import import_engine
         from vita_demo.pipeline import Pipeline
 
         check_options(options)
         pipeline = Pipeline.of(source, settings, display.loading)
         display.stage("importing the sampler")
-        import_engine(pipeline.model, options)
-    conversation = Conversation(pipeline)
+        conversation = Conversation(pipeline)
+        conversation.warm_up(options)
     conversation.restart(*saved)
     commands = {command.name: command.description for command in Chat.COMMANDS}
     with_paths = frozenset(command.name for command in Chat.COMMANDS if command.argument in ("PATH…", "PATH", "FILE"))

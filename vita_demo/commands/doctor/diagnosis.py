@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.locate import RELEASED
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.doctor import media, software
+from vita_demo.commands.doctor import software
 from vita_demo.commands.doctor.finding import MEMORY, Finding
 from vita_demo.errors import VitaDemoError
 from vita_demo.resources import resource
@@ -53,7 +53,7 @@ def diagnose(source: ModelSource, debug: bool = False) -> Diagnosis:
     checks = _Checks(source, debug)
     checks.run(software.GROUP, software.check_software)
     table = checks.run(software.GROUP, checks.check_model)
-    checks.run(media.GROUP, media.check_media)
+    checks.run("Media", checks.check_media)
     return Diagnosis(tuple(checks.findings), table)
 
 
@@ -82,6 +82,12 @@ class _Checks:
         elif source.model_path == RELEASED:
             config = VitaConfig.from_pretrained(resource("configs", "vita15"))
         return None if config is None else self.run(MEMORY, memory.check_memory, config, weights, processors)
+
+    def check_media(self, findings: list[Finding]) -> None:
+        """Read the sample media; where a reader's library is missing, its import is the finding."""
+        from vita_demo.commands.doctor.media import check_media
+
+        check_media(findings)
 
     def run(
         self, group: str, check: Callable[[list[Finding], *Arguments], Value], *arguments: *Arguments

@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from vita_demo.commands.doctor.finding import Finding
 from vita_demo.errors import MediaError
+from vita_demo.preprocess.audio import load_audio
+from vita_demo.preprocess.image import load_image
+from vita_demo.preprocess.video import load_frames
 from vita_demo.resources import resource
 
 GROUP = "Media"
@@ -32,22 +35,16 @@ def _try(kind: str, package: str, read: Callable[[], str]) -> Finding:
 
 
 def _read_picture() -> str:
-    from vita_demo.preprocess.image import load_image
-
     image = load_image(resource("assets", "scene.png"))
     return f"{image.width} × {image.height} pixels of scene.png decoded by Pillow"
 
 
 def _read_video() -> str:
-    from vita_demo.preprocess.video import load_frames
-
     frames = load_frames(resource("assets", "moving.mp4"))
     return f"{len(frames.images)} of {frames.total} frames of moving.mp4 decoded by FFmpeg"
 
 
 def _read_sound() -> str:
-    from vita_demo.preprocess.audio import load_audio
-
     samples = load_audio(resource("assets", "question.wav"), _SAMPLE_RATE_HZ)
     return f"{len(samples) / _SAMPLE_RATE_HZ:.1f} s of question.wav decoded by soundfile"
 

@@ -125,17 +125,12 @@ class Demo(GenerationCallback):
 
     def _introduce(self, pipeline: "Pipeline", media: Media) -> None:
         """Say what of the media is used, and, if asked, what answers."""
+        from vita_demo.commands.report import introduce
+
         for note in media.notes:
             self.console.note(note)
-        settings, model = pipeline.settings, pipeline.model
-        for note in settings.config.settings_notes:
-            self.console.detail(note)
-        precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
-        self.console.detail(f"model {settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s")
-        if model.device.type == "cpu":
-            from vita_demo.model.ops.cpu_profile import cpu_profile
-
-            self.console.detail(f"CPU profile of {cpu_profile().describe()}")
+        for line in introduce(pipeline):
+            self.console.detail(line)
 
     def _write(
         self, pipeline: "Pipeline", events: Iterator[Event], request: Request, options: GenerationOptions
