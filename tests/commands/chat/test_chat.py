@@ -17,6 +17,7 @@ from vita_demo.conversation import Conversation
 from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.pipeline import Pipeline
+from vita_demo.request import Request
 
 Talk = Callable[..., Run]
 SCENE, CLIP, VOICE = ASSETS / "scene.png", ASSETS / "moving.mp4", ASSETS / "question.wav"
@@ -41,7 +42,6 @@ def test_answers_go_to_stdout_and_all_else_to_stderr(talk: Talk, embedded_pipeli
     run = talk("hi", "And now?", "/stats")
     assert run.code == 0
     conversation = Conversation(embedded_pipeline)
-    from vita_demo.request import Request
 
     for question in ("hi", "And now?"):
         list(conversation.ask(Request(question=question), GenerationOptions(max_new_tokens=8)))
@@ -259,3 +259,13 @@ def test_six_turns_at_a_terminal(tmp_path: Path, embedded_pipeline: Pipeline) ->
     assert last.token_ids == turns[5].answer.token_ids
     history = Path(os.environ["VITA_DEMO_CACHE"]) / "chat_history"
     assert "+The last?" in history.read_text(encoding="utf-8")
+
+
+def test_the_stages_before_the_first_token_are_named(embedded_pipeline: Pipeline) -> None:
+    stages: list[str] = []
+    conversation = Conversation(embedded_pipeline)
+    question, options = Request(question="What is this?", image_paths=(SCENE,)), GenerationOptions(max_new_tokens=2)
+    list(conversation.ask(question, options, on_stage=stages.append))
+    assert stages == ["media", "vision", "prefill"]
+    list(conversation.regenerate(options, on_stage=stages.append))
+    assert stages[3:] == ["prefill"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pyte
 import pytest
 
 from tests.conftest import ASSETS, Run
@@ -84,3 +85,31 @@ def test_a_terminal_gets_on_stdout_the_answer_and_a_line_end_and_nothing_else(vi
     assert contents[0] == expected
     assert b"tokens of" in contents[1] or b"of at most 12 tokens" in contents[1]
     assert b"finished by length" in contents[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("stdout", ["terminal", "pipe"])
+def test_a_terminal_shows_the_answer_and_the_panel_and_no_remains(vita: Vita, stdout: str) -> None:
+    import pty
+
+    answer = vita(*ASK).out.strip()
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "vita_demo", *map(str, ASK), "--streaming", "--enable_callbacks"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    environment.pop("NO_COLOR", None)
+    tee = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=slave) if stdout == "pipe" else None
+    target = slave if tee is None else tee.stdin
+    process = subprocess.Popen(command, stdout=target, stderr=slave, env=environment)
+    os.close(slave)
+    if tee is not None:
+        tee.stdin.close()
+    screen = pyte.Screen(80, 50)
+    pyte.ByteStream(screen).feed(read_all(master))
+    assert process.wait() == 0
+    assert tee is None or tee.wait() == 0
+    os.close(master)
+    lines = [line.rstrip() for line in screen.display]
+    start = next(number for number, line in enumerate(lines) if line.startswith("image scene.png"))
+    panel = next(number for number, line in enumerate(lines) if line.startswith("╭"))
+    assert lines[start + 1 : panel] == [answer]
+    assert not {word for word in ("looking at", "importing", "of at most") if word in "\n".join(lines)}
