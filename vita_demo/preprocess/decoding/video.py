@@ -137,11 +137,13 @@ def _times_s(stamps: Sequence[int], time_base: Fraction, start_s: float = 0.0) -
 def _ordered_times_s(stamps: Sequence[int | None], time_base: Fraction, rate_hz: float) -> list[float]:
     """Return times for frames in the order in which they come, whose stamps may be those of storage, or missing."""
     known = [stamp for stamp in stamps if stamp is not None]
-    gaps = sorted(after - one for one, after in pairwise(sorted(known)))
     if len(known) == len(stamps) and all(one < after for one, after in pairwise(known)):
         return _times_s(known, time_base)
-    usual_s = float(gaps[len(gaps) // 2] * time_base) if gaps else 0.0
-    return [number * (usual_s or 1 / rate_hz) for number in range(len(stamps))]
+    interval_s = 1 / rate_hz
+    if len(known) == len(stamps) > 1:
+        gaps = sorted(after - one for one, after in pairwise(sorted(known)))
+        interval_s = float(gaps[len(gaps) // 2] * time_base) or interval_s
+    return [number * interval_s for number in range(len(stamps))]
 
 
 def _read_packets(container: Any, stream: Any, beat: Beat) -> _Packets:
