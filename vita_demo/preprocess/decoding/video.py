@@ -105,11 +105,7 @@ def _counted_frames(path: bytes, choose: Choose, beat: Beat) -> Iterator[Rgb]:
         stamps = [frame.pts for frame in _all_frames(container, stream, beat)]
         if not stamps:
             raise Refusal("damaged", "no frame can be decoded")
-        if None not in stamps and len(set(stamps)) == len(stamps):
-            # Where the stamps are those of storage, the n-th frame is shown when the n-th was stored.
-            times_s = _times_s(sorted(stamps), stream.time_base)
-        else:
-            times_s = [number / rate_hz for number in range(len(stamps))]
+        times_s = _ordered_times_s(stamps, stream.time_base, rate_hz)
         wanted = choose(Timeline(times_s, rate_hz, times_s[-1] + 1 / rate_hz))
     with open_container(path) as container:
         converter = RgbConverter()
@@ -136,6 +132,18 @@ def _rate_hz(stream: Any) -> float:
 def _times_s(stamps: Sequence[int], time_base: Fraction, start_s: float = 0.0) -> list[float]:
     multiply, divide = time_base.numerator, time_base.denominator
     return [start_s + (stamp - stamps[0]) * multiply / divide for stamp in stamps]
+
+
+def _ordered_times_s(stamps: Sequence[int | None], time_base: Fraction, rate_hz: float) -> list[float]:
+    """Return times for frames in the order in which they come, whose stamps may be those of storage, or missing."""
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) == len(stamps) and all(one < after for one, after in pairwise(known)):
+        return _times_s(known, time_base)
+    interval_s = 1 / rate_hz
+    if len(known) == len(stamps) > 1:
+        gaps = sorted(after - one for one, after in pairwise(sorted(known)))
+        interval_s = float(gaps[len(gaps) // 2] * time_base) or interval_s
+    return [number * interval_s for number in range(len(stamps))]
 
 
 def _read_packets(container: Any, stream: Any, beat: Beat) -> _Packets:
