@@ -1,4 +1,7 @@
-"""Opens picture files: which formats, upright, and with one error for whatever is wrong with them."""
+"""Opens picture files: which formats, upright, and with one error for whatever is wrong with them.
+
+A new format also has its suffix among those of a video's frames in a folder (``video.py``).
+"""
 
 import io
 import re

@@ -32,7 +32,7 @@ def never() -> tuple[float, float]:
 @pytest.fixture
 def restarted(tmp_path: Path) -> Callable[[], ProfileStore]:
     """Make the store of another process on the same machine."""
-    return lambda: ProfileStore(lambda: [tmp_path])
+    return lambda: ProfileStore(lambda: [tmp_path], lambda: False)
 
 
 @pytest.mark.parametrize("faster", [True, False])
@@ -42,6 +42,14 @@ def test_the_first_measurement_is_kept_for_every_later_process(restarted, faster
     assert store.choose(NAME, never) is faster
     assert restarted().choose(NAME, never) is faster
     assert restarted().current().choices == {NAME: faster}
+
+
+def test_what_a_busy_machine_measures_serves_one_process_only(restarted, tmp_path: Path) -> None:
+    busy = ProfileStore(lambda: [tmp_path], lambda: True)
+    assert busy.choose(NAME, measure(False)) is False
+    assert busy.choose(NAME, never) is False
+    assert restarted().choose(NAME, measure(True)) is True
+    assert ProfileStore(lambda: [tmp_path], lambda: True).choose(NAME, never) is True
 
 
 def test_of_two_processes_that_measure_at_once_the_first_wins_and_nothing_is_lost(restarted) -> None:

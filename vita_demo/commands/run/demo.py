@@ -1,10 +1,7 @@
 """The default command: load, generate, write."""
 
-import signal as signals
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import randbits
@@ -15,6 +12,7 @@ from vita_demo.callbacks.builtin import FileCallback
 from vita_demo.callbacks.registry import make_callback
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
+from vita_demo.commands.interrupt import interruptible
 from vita_demo.commands.run.answer_writer import AnswerWriter
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.console import Console
@@ -22,7 +20,6 @@ from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event, answer_of
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.decoder import end_decoders
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request, refuse_input
@@ -158,26 +155,3 @@ def describe_stage(stage: str, media: Media | None = None) -> str:
         "audio": f"listening to {frames}",
         "prefill": "reading the prompt",
     }.get(stage, stage)
-
-
-@contextmanager
-def interruptible() -> Iterator[StopSignal]:
-    """Let the first Ctrl-C end the answer and keep what there is; the second quits.
-
-    Outside the main thread, which gets no signals, this changes nothing.
-    """
-    signal = StopSignal()
-
-    def interrupt(_number: int, _frame: object) -> None:
-        if signal.reason is not None:
-            raise KeyboardInterrupt
-        signal.request("cancelled")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield signal
-        return
-    before = signals.signal(signals.SIGINT, interrupt)
-    try:
-        yield signal
-    finally:
-        signals.signal(signals.SIGINT, before)

@@ -82,10 +82,16 @@ class ProfileStore:
 
     Args:
         find_folders: returns the folders that may hold the file, the best first.
+        is_busy: tells whether other work disturbs what is measured now.
     """
 
-    def __init__(self, find_folders: Callable[[], list[Path]] = cache_folders) -> None:
+    def __init__(
+        self,
+        find_folders: Callable[[], list[Path]] = cache_folders,
+        is_busy: Callable[[], bool] | None = None,
+    ) -> None:
         self._find_folders = find_folders
+        self._is_busy = is_busy or machine_is_busy
         # Measuring one choice may need another.
         self._lock = RLock()
         self._given: CpuProfile | None = None
@@ -128,6 +134,9 @@ class ProfileStore:
         kept = profiles.get(current.machine, current).choices
         profile = CpuProfile(current.machine, {**current.choices, name: choice, **kept})
         self._own[current.machine] = profiles[current.machine] = profile
+        if self._is_busy():
+            # Threads that wait for other work's can make a choice wrong by far, so it serves this process only.
+            return
         text = json.dumps([profile.to_dict() for profile in profiles.values()], indent=1)
         for folder in self._find_folders():
             path, unfinished = folder / FILE_NAME, folder / f"{FILE_NAME}.{os.getpid()}"
@@ -154,6 +163,14 @@ class ProfileStore:
             except (OSError, ValueError, TypeError, InputError) as error:
                 logger.info("%s cannot be used (%s); what it held is measured again", folder / FILE_NAME, error)
         return {}
+
+
+def machine_is_busy() -> bool:
+    """Whether more than half of the cores have had work in the last minute; False where the system does not tell."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+    except (AttributeError, OSError):
+        return False
 
 
 @cache
