@@ -71,10 +71,10 @@ def test_a_damaged_file_means_measuring_again(restarted, tmp_path: Path, content
 def test_a_folder_that_cannot_be_written_means_the_next_one_or_measuring_again(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folders = [tmp_path / "file" / "folder", tmp_path / "cache"]
-    assert ProfileStore(lambda: folders[:1]).choose(NAME, measure(True)) is True
-    assert ProfileStore(lambda: folders[:1]).choose(NAME, measure(False)) is False
-    assert ProfileStore(lambda: folders).choose(NAME, measure(True)) is True
-    assert ProfileStore(lambda: folders).choose(NAME, never) is True
+    assert ProfileStore(lambda: folders[:1], lambda: False).choose(NAME, measure(True)) is True
+    assert ProfileStore(lambda: folders[:1], lambda: False).choose(NAME, measure(False)) is False
+    assert ProfileStore(lambda: folders, lambda: False).choose(NAME, measure(True)) is True
+    assert ProfileStore(lambda: folders, lambda: False).choose(NAME, never) is True
     assert [path.name for path in folders[1].iterdir()] == [FILE_NAME]
 
 
