@@ -255,3 +255,16 @@ def test_an_interrupt_exits_130(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(VitaForGeneration, "decoder", interrupt)
     assert vita(*SCENE).code == 130
+
+
+def test_an_error_of_a_strict_callback_is_one_line(vita: Vita, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "class Boom:\n    def on_token_generated(self, *_, **__):\n        raise ValueError('it broke')\n",
+        encoding="utf-8",
+    )
+    ask = ("--question", "hi", "--max_new_tokens", 2, "--callback", f"{file}:Boom", "--strict_callbacks")
+    run = vita(*ask)
+    assert run.code == 1
+    assert run.error == "ValueError: it broke; give --debug to see where it comes from"
+    assert "Traceback" not in run.err

@@ -72,20 +72,14 @@ def command(
     """Make a command of a function that takes a console and, by name, the values of ``options`` and ``debug``.
 
     Every option is an environment variable too, named as it is written, and every flag can be switched off.  A
-    ``VitaDemoError`` ends the program with one line and its exit code; ``--debug`` shows its traceback first.
+    ``VitaDemoError`` ends the program with one line and its exit code, any other error with 1; ``--debug`` shows the
+    traceback.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @wraps(function)
         def run(**flags: Any) -> None:
-            console = open_console(flags.get("quiet", False), flags.get("verbose", False))
-            try:
-                _check_texts(flags)
-                function(console, **flags)
-            except VitaDemoError as error:
-                if flags["debug"]:
-                    traceback.print_exc()
-                sys.exit(fail(str(error), error.exit_code))
+            _run(function, flags)
 
         decorated: Callable[..., Any] = run
         for option in reversed((*options, _debug)):
@@ -97,6 +91,24 @@ def command(
         return made
 
     return decorate
+
+
+def _run(function: Callable[..., None], flags: dict[str, Any]) -> None:
+    console = open_console(flags.get("quiet", False), flags.get("verbose", False))
+    try:
+        _check_texts(flags)
+        function(console, **flags)
+    except VitaDemoError as error:
+        if flags["debug"]:
+            traceback.print_exc()
+        sys.exit(fail(str(error), error.exit_code))
+    except (click.ClickException, click.Abort, click.exceptions.Exit, OSError):
+        raise
+    except Exception as error:
+        # A strict callback's error, or a defect.
+        if flags["debug"]:
+            raise
+        sys.exit(fail(f"{type(error).__name__}: {error}; give --debug to see where it comes from", 1))
 
 
 def _name_otherwise(option: click.Option) -> None:
