@@ -15,8 +15,8 @@ from benchmarks.machine import timed
 from benchmarks.watchers import Letters
 from vita_demo.answer import PromptSummary
 from vita_demo.errors import VitaDemoError
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
-from vita_demo.generation.events import stream_events
+from vita_demo.generation.callbacks import Answering, CallbackList, GenerationCallback, Watch
+from vita_demo.generation.events import Event, EventMaker
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
@@ -99,8 +99,14 @@ def _answer(make: MakeDecoder, prompt: Tensor, tokens: int, callbacks: Sequence[
     options, start = GenerationOptions(max_new_tokens=tokens), time.perf_counter()
     watch = Watch(CallbackList(callbacks), StopSignal(), RunRecorder(), PromptSummary(prompt.shape[1]))
     sampled = generate_tokens(decoder, prompt, make_sampler(options, frozenset(), prompt.device), options)
+    seen: list[Event] = []
     with watch.hooks([]):
-        *seen, _ = [watch.see(event) for event in stream_events(sampled, Letters(), options)]
+        answering = Answering(EventMaker(Letters(), options), watch)
+        for token in sampled:
+            seen.append(answering.push(token))
+            if answering.reason is not None:
+                break
+        answering.end()
     return decoded(start, [event.time_s for event in seen], [event.token_id or 0 for event in seen])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vita_demo.answer import PromptSummary
 from vita_demo.generation.callbacks import CallbackList, GenerationCallback, GenerationControl, Watch
-from vita_demo.generation.events import Event, Sampled, stream_events
+from vita_demo.generation.events import Event, EventMaker, Sampled
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
@@ -86,6 +86,16 @@ class ChainDecoder:
         context = [*ids[-self.memory :], self.seed]
         number = sum(token_id * 1009**place for place, token_id in enumerate(context)) % 2**40
         return torch.randn(1, self.vocab_size, generator=torch.Generator().manual_seed(number))
+
+
+def stream_events(tokens: Iterable[Sampled], *arguments: Any, **options: Any) -> Iterator[Event]:
+    """The events of ``tokens`` until one ends the answer; see ``EventMaker`` for the other arguments."""
+    maker = EventMaker(*arguments, **options)
+    for token in tokens:
+        yield maker.push(token)
+        if maker.reason is not None:
+            break
+    yield maker.end()
 
 
 def watched(

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.generation.fakes import ByteTokenizer
-from vita_demo.generation.events import Event, Sampled, stream_events
+from tests.generation.fakes import ByteTokenizer, stream_events
+from vita_demo.generation.events import Event, Sampled
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.generation.fakes import ByteTokenizer, ChainDecoder, watched
+from tests.generation.fakes import ByteTokenizer, ChainDecoder, stream_events, watched
 from vita_demo.generation.callbacks import GenerationCallback, GenerationControl
-from vita_demo.generation.events import Event, Sampled, stream_events
+from vita_demo.generation.events import Event, Sampled
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler

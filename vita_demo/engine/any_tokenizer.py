@@ -1,4 +1,4 @@
-"""Makes what ``stream_events`` needs of any tokenizer: this package's, one of transformers', or none."""
+"""Makes what ``EventMaker`` needs of any tokenizer: this package's, one of transformers', or none."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

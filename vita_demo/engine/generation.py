@@ -12,8 +12,8 @@ from vita_demo.answer import Answer
 from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_memory, synchronizer
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
-from vita_demo.generation.callbacks import CallbackList, GenerationCallback, Watch
-from vita_demo.generation.events import Event, Sampled, Tokenizer, stream_events
+from vita_demo.generation.callbacks import Answering, CallbackList, GenerationCallback, Watch
+from vita_demo.generation.events import Event, EventMaker, Sampled, Tokenizer
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
@@ -34,8 +34,8 @@ _ADVICE = "lower --max_frames, --max_new_tokens or the number of pictures, or ch
 class Generation:
     """One generation.  Making it accepts the request: t₀ is now.
 
-    The way of a token: the loop behind ``running`` samples its id, ``stream_events`` makes text of it, and in
-    ``events`` the callbacks and the recorder see it.
+    The way of a token: the loop behind ``running`` samples its id, ``EventMaker`` makes text of it, and in
+    ``Answering`` the callbacks and the recorder see it.
 
     Args:
         model: the weights.
@@ -152,13 +152,37 @@ class Generation:
             GenerationError: when memory runs out.
         """
         options = self.fitted(inputs)
+        with (
+            self.answering(inputs, options, tokenizer, on_end) as answering,
+            self.running(inputs, options, decoder) as sampled,
+        ):
+            for token in watch_criteria(sampled, self._criteria, self._signal):
+                yield answering.push(token)
+                if answering.reason is not None:
+                    break
+            yield answering.end()
+
+    @contextmanager
+    def answering(
+        self,
+        inputs: Inputs,
+        options: GenerationOptions,
+        tokenizer: Tokenizer,
+        on_end: Callable[[Answer | None], None] = lambda _: None,
+    ) -> Iterator[Answering]:
+        """Call the callbacks' start hooks, give what makes the events of the answer's tokens, and call the end hooks.
+
+        Args:
+            inputs: the prompt.
+            options: as ``fitted`` gives them.
+            tokenizer: makes text of ids.
+            on_end: see ``events``.
+        """
         callbacks = CallbackList(self._callbacks, options.strict_callbacks, max_new_tokens=options.max_new_tokens)
         watch = Watch(callbacks, self._signal, self.recorder, inputs.summary)
         try:
-            with watch.hooks(inputs.input_ids), self.running(inputs, options, decoder) as sampled:
-                tokens = watch_criteria(sampled, self._criteria, self._signal)
-                for event in stream_events(tokens, tokenizer, options, self._signal, self.recorder.clock):
-                    yield watch.see(event)
+            with watch.hooks(inputs.input_ids):
+                yield Answering(EventMaker(tokenizer, options, self._signal, self.recorder.clock), watch)
         finally:
             on_end(watch.answer)
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from vita_demo.answer import Answer, FinishReason, PromptSummary
-from vita_demo.generation.events import Event
+from vita_demo.generation.events import Event, EventMaker, Sampled
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
 
@@ -229,3 +229,24 @@ class Watch:
         ids, text = tuple(self._token_ids), "".join(self._texts)
         self.answer = Answer(text, ids, reason, self._state, self._prompt, stats)
         return self.answer
+
+
+class Answering:
+    """One answer as it is made: takes its tokens, gives its events, and says when no further token is wanted."""
+
+    def __init__(self, maker: EventMaker, watch: Watch) -> None:
+        self._maker = maker
+        self._watch = watch
+
+    @property
+    def reason(self) -> FinishReason | None:
+        """Why the answer ends here, callbacks included; None while a further token is wanted."""
+        return self._maker.reason
+
+    def push(self, token: Sampled) -> Event:
+        """Return the event of the next token, which the callbacks have seen."""
+        return self._watch.see(self._maker.push(token))
+
+    def end(self) -> Event:
+        """Return the last event, with the whole answer."""
+        return self._watch.see(self._maker.end())

@@ -1,7 +1,7 @@
 """Token ids to events, the stream that every reader of an answer reads."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -59,7 +59,9 @@ class Event:
         logprob: the token's log-probability, with ``top_logprobs``.
         alternatives: (id, log-probability) of the likeliest tokens, best first, with ``top_logprobs``.
         finish_reason: why the answer ended; None before the last event.
-        answer: the whole answer and its statistics, in the last event of a watched generation.
+        answer: the whole answer and its statistics, in the last event of a watched generation; None after an error.
+        error: what went wrong, with the finish reason "error": only where several answers are made at once, since a
+            single one raises it.
     """
 
     text: str
@@ -71,55 +73,71 @@ class Event:
     alternatives: tuple[tuple[int, float], ...] = ()
     finish_reason: FinishReason | None = None
     answer: Answer | None = None
+    error: Exception | None = None
 
 
-def stream_events(
-    tokens: Iterable[Sampled],
-    tokenizer: Tokenizer,
-    options: GenerationOptions,
-    signal: StopSignal | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Event]:
-    """Turn tokens into events; the last one says why the answer ended.
+class EventMaker:
+    """Makes the events of one answer of its tokens, and knows when and why it ends.
 
-    Ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (from the first ``next``), a
-    request through ``signal``, or the end of ``tokens``.
+    It ends at a stop token, a stop string, ``options.max_new_tokens``, the time limit (from when this is made), or a
+    request through ``signal``.
     """
-    signal = signal or StopSignal()
-    deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
-    detokenizer, stop_strings = Detokenizer(tokenizer.decode), StopStrings(options.stop_strings)
 
-    def flush() -> str:
-        return stop_strings.push(detokenizer.flush()) + stop_strings.flush()
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        options: GenerationOptions,
+        signal: StopSignal | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._states = tokenizer.states
+        self._stop_ids = options.all_stop_ids(tokenizer.stop_ids)
+        self._options = options
+        self._signal = signal or StopSignal()
+        self._clock = clock
+        self._deadline = float("inf") if options.time_limit_s is None else clock() + options.time_limit_s
+        self._detokenizer, self._stop_strings = Detokenizer(tokenizer.decode), StopStrings(options.stop_strings)
+        self._reason: FinishReason | None = None
+        self._early: FinishReason | None = None
+        self._count, self._arrived = 0, 0.0
 
-    def requested(now: float) -> FinishReason | None:
-        return signal.reason or ("timeout" if now >= deadline else None)
+    @property
+    def reason(self) -> FinishReason | None:
+        """Why no further token is wanted; None while one is."""
+        return self._reason or (None if self._early else self._signal.reason)
 
-    stop_ids = options.all_stop_ids(tokenizer.stop_ids)
-    reason: FinishReason | None = None
-    early: FinishReason | None = None
-    count, arrived = 0, 0.0
-    for step, (token_id, logprob, alternatives, together) in enumerate(tokens):
-        now = clock()
-        if step == 0 and options.num_beams > 1:
+    def push(self, token: Sampled) -> Event:
+        """Return the event of the next token."""
+        now = self._clock()
+        step, self._count = self._count, self._count + 1
+        if step == 0 and self._options.num_beams > 1:
             # The search is over: what ended it early does not cut the tokens of the best beam as well.
-            early, deadline = requested(now), float("inf")
-        arrived = arrived if together else now
-        count = step + 1
-        state = tokenizer.states.get(token_id) if step == 0 else None
-        text = "" if state or token_id in stop_ids else stop_strings.push(detokenizer.push(token_id))
-        if token_id in stop_ids or stop_strings.found:
-            reason = "stop"
-        else:
-            reason = "length" if count >= options.max_new_tokens else None if early else requested(now)
-        if reason is not None:
-            text += flush()
-        yield Event(text, arrived, step, token_id, state, logprob, alternatives)
-        reason = reason or (None if early else signal.reason)
-        if reason is not None:
-            break
-    # What a stop string held back when a callback ended the answer has no token to go with.
-    yield Event(flush(), clock(), count, finish_reason=reason or signal.reason or early or "length")
+            self._early, self._deadline = self._requested(now), float("inf")
+        self._arrived = self._arrived if token.together else now
+        state = self._states.get(token.token_id) if step == 0 else None
+        ends = token.token_id in self._stop_ids
+        text = "" if state or ends else self._stop_strings.push(self._detokenizer.push(token.token_id))
+        if ends or self._stop_strings.found:
+            self._reason = "stop"
+        elif self._count >= self._options.max_new_tokens:
+            self._reason = "length"
+        elif not self._early:
+            self._reason = self._requested(now)
+        if self._reason is not None:
+            text += self._flush()
+        return Event(text, self._arrived, step, token.token_id, state, token.logprob, token.alternatives)
+
+    def end(self) -> Event:
+        """Return the last event."""
+        reason = self._reason or self._signal.reason or self._early or "length"
+        # What a stop string held back when a callback ended the answer has no token to go with.
+        return Event(self._flush(), self._clock(), self._count, finish_reason=reason)
+
+    def _flush(self) -> str:
+        return self._stop_strings.push(self._detokenizer.flush()) + self._stop_strings.flush()
+
+    def _requested(self, now: float) -> FinishReason | None:
+        return self._signal.reason or ("timeout" if now >= self._deadline else None)
 
 
 def answer_of(events: Iterable[Event]) -> Answer:
