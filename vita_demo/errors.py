@@ -44,3 +44,7 @@ class GenerationError(VitaDemoError):
 
 class ComparisonError(VitaDemoError):
     """Answers that differ where they should be equal."""
+
+
+class QueueFullError(VitaDemoError):
+    """More requests wait than may."""

@@ -96,6 +96,11 @@ def build_prompts(turns: Sequence[PromptTurn], encode: Callable[[str], list[int]
     return tuple(_build_turn(_Pieces("\n") if index else first, turn, encode) for index, turn in enumerate(turns))
 
 
+def encode_answer(text: str, encode: Callable[[str], list[int]], state_token: str) -> tuple[int, ...]:
+    """Return the ids of an answer of which only the text is known, as the model would have generated it."""
+    return (*encode(state_token), *_Pieces("").typed(text).encode(encode), *encode(_END))
+
+
 class _Pieces:
     """A prompt as it grows: pieces of text that are tokenized each by itself.
 

@@ -213,7 +213,7 @@ def _generate_at_once(
     generation = Generation(model, call.options, call.tokenizer.stop_ids)
     with generation.guard():
         inputs = embed_inputs(model, *media)
-        options = generation.fitted(inputs)
+        options = generation.fitted(inputs.summary)
         scores = any(name.startswith("output_") for name in options.extra)
         options = replace(options, extra={**options.extra, "return_dict_in_generate": as_dict or scores})
         criteria = (*call.criteria, stop_string_criterion(options.stop_strings, call.tokenizer.decode))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vita_demo.answer import Answer
+from vita_demo.answer import Answer, PromptSummary
 from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_memory, synchronizer
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
@@ -120,17 +120,17 @@ class Generation:
             return generate_tokens(decoder, inputs.embeds, sampler, options)
         return speculate_tokens(decoder, inputs.embeds, inputs.input_ids, sampler, options, self.recorder.drafts)
 
-    def fitted(self, inputs: Inputs) -> GenerationOptions:
+    def fitted(self, prompt: PromptSummary) -> GenerationOptions:
         """Return the options with no more new tokens than the context, or ``max_length``, has room for.
 
         Raises:
             ConfigError: when ``max_length`` is no longer than the prompt.
         """
-        room, prompt, longest = inputs.summary.free_tokens, inputs.summary.tokens, self.options.max_length
+        room, longest = prompt.free_tokens, self.options.max_length
         if longest is not None:
-            room = min(room, longest - prompt)
+            room = min(room, longest - prompt.tokens)
             if room < 1:
-                raise ConfigError(f"max_length {longest} must be above the prompt's {prompt:,} positions")
+                raise ConfigError(f"max_length {longest} must be above the prompt's {prompt.tokens:,} positions")
         return replace(self.options, max_new_tokens=min(self.options.max_new_tokens, room))
 
     def events(
@@ -151,7 +151,7 @@ class Generation:
         Raises:
             GenerationError: when memory runs out.
         """
-        options = self.fitted(inputs)
+        options = self.fitted(inputs.summary)
         with (
             self.answering(inputs, options, tokenizer, on_end) as answering,
             self.running(inputs, options, decoder) as sampled,

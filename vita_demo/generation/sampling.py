@@ -7,6 +7,7 @@ every option can run ahead and none needs a CUDA graph of its own.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: t
     """Build the sampler for ``options``; greedy without penalties is one argmax."""
     processors = make_processors(options, stop_ids, device)
     if not options.do_sample:
-        return lambda logits, answer: _process(processors, logits, answer).argmax(dim=-1)  # [1]
+        return partial(_take_likeliest, processors) if processors else likeliest
     generator = torch.Generator(device)
     if options.seed is None:
         generator.seed()
@@ -66,9 +67,16 @@ def make_sampler(options: GenerationOptions, stop_ids: frozenset[int], device: t
     return draw
 
 
+def likeliest(logits: Tensor, _answer: Tensor) -> Tensor:
+    """Map logits [B, vocab_size] to the likeliest tokens' ids [B]."""
+    return logits.argmax(dim=-1)  # [B]
+
+
+def _take_likeliest(processors: list[Processor], logits: Tensor, answer: Tensor) -> Tensor:
+    return _process(processors, logits, answer).argmax(dim=-1)  # [1]
+
+
 def _process(processors: list[Processor], logits: Tensor, answer: Tensor) -> Tensor:
-    if not processors:
-        return logits.float()
     logits = logits.to(torch.float32, copy=True)
     for processor in processors:
         logits = processor(answer, logits)

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,16 @@ class Media:
     notes: tuple[str, ...] = ()
     read_s: float = 0.0
 
+    @cached_property
+    def tile_digests(self) -> tuple[bytes, ...]:
+        """One for each tile, by which equal ones are known."""
+        return () if self.tiles is None else tuple(_digest(tile) for tile in self.tiles)
+
+    @cached_property
+    def sound_digest(self) -> bytes:
+        """The same for the sound; empty without one."""
+        return b"" if self.fbank is None else _digest(self.fbank)
+
 
 def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] = time.perf_counter) -> Media:
     """Read every file of ``request``.
@@ -60,6 +72,10 @@ def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] 
     if request.audio_path is not None:
         features = _load_sound(request.audio_path, config.audio, notes)
     return Media(modality, tiles, features, frames, tuple(notes), clock() - start)
+
+
+def _digest(values: NDArray[Any]) -> bytes:
+    return blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
 
 
 def _load_picture(path: Path, config: VitaConfig, notes: list[str]) -> NDArray[np.uint8]:
