@@ -208,10 +208,10 @@ class LanguageModel(nn.Module):
         values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context
         return weights + values * self.norm.weight.itemsize
 
-    def allocate_cache(self, capacity: int) -> KVCache:
-        """Make an empty cache of ``capacity`` slots on the model's device."""
+    def allocate_cache(self, capacity: int, sequences: int = 1) -> KVCache:
+        """Make an empty cache of ``capacity`` positions on the model's device, for one sequence or for several."""
         config, weight = self.config, self.norm.weight
-        shape = (config.num_hidden_layers, 1, config.num_key_value_heads, capacity, config.head_dim)
+        shape = (config.num_hidden_layers, sequences, config.num_key_value_heads, capacity, config.head_dim)
         cos, sin = rotary_table(config, capacity, weight.device)
         keys, values = weight.new_empty(2, *shape)
         return KVCache(keys, values, cos.to(weight.dtype), sin.to(weight.dtype))

@@ -1,0 +1,61 @@
+"""Several sequences in one step have the logits that each has alone."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from tests.model.fakes import SHAPES, WIDE, close, make_model
+from vita_demo.model.decode.slots import Slots
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.quantize.replace import quantize_in_place
+
+
+def make_prompt(model: LanguageModel, length: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, length, model.config.hidden_size, generator=generator).to(model.norm.weight.dtype)
+
+
+@torch.inference_mode()
+def both(model: LanguageModel, slots: Sequence[int], lengths: Sequence[int], steps: int = 5):
+    """The logits of each row of each step, in one step and through the modules alone."""
+    together = Slots(model, 8, 400)
+    caches = {slot: model.allocate_cache(400) for slot in slots}
+    for slot, length in zip(slots, lengths, strict=True):
+        prompt = make_prompt(model, length, slot)
+        assert torch.equal(together.prefill(slot, prompt), model(prompt, caches[slot]))
+    ours, theirs = [], []
+    for step in range(steps):
+        ids = torch.tensor([(7 * step + 3 * slot) % model.config.vocab_size for slot in slots])
+        ours += together.step(slots, ids).clone().split(1)
+        theirs += [model(model.embed_tokens(i)[None], caches[s]) for s, i in zip(slots, ids.split(1), strict=True)]
+    assert [together.length(slot) for slot in slots] == [caches[slot].length for slot in slots]
+    return ours, theirs
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("slots", "lengths"),
+    [
+        ([0, 1], [9, 9]),
+        ([2, 0, 5, 1], [9, 3, 300, 1]),
+        ([7, 6, 5, 4, 3, 2, 1, 0], [1, 390, 2, 3, 389, 9, 9, 8]),
+        ([4], [7]),
+    ],
+)
+def test_rows_have_the_logits_that_they_have_alone(shape: str, slots: list[int], lengths: list[int]) -> None:
+    assert close(*both(make_model(SHAPES[shape]), slots, lengths), 1e-4)
+
+
+def test_rows_in_bfloat16_stay_within_its_precision() -> None:
+    assert close(*both(make_model(dtype=torch.bfloat16), [1, 2, 4], [9, 3, 300]), 0.03)
+
+
+def test_rows_in_float16_go_through_the_modules() -> None:
+    assert close(*both(make_model(dtype=torch.float16), [1, 2, 4], [9, 3, 20]), 0.01)
+
+
+def test_quantized_rows_have_the_logits_that_they_have_alone() -> None:
+    model = make_model(WIDE)
+    quantize_in_place(model, "int8")
+    assert close(*both(model, [3, 0, 1], [20, 3, 7]), 0.03)
