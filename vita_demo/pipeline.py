@@ -1,7 +1,7 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -29,6 +29,9 @@ from vita_demo.model.quantize.replace import check_format
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import build_prompt
 from vita_demo.request import Request, check_request
+from vita_demo.scheduling.claim import claim_slots
+from vita_demo.scheduling.many import stream_many
+from vita_demo.scheduling.owner import ModelOwner
 
 
 class Pipeline:
@@ -185,6 +188,57 @@ class Pipeline:
         check_fits(summary)
         embeds = self.model.embed(prompt.input_ids, features.images, features.sound)  # [1, S, D]
         return Inputs(embeds, prompt.input_ids, summary)
+
+    def own(self, slots: int | None = None, positions: int | None = None, waiting: int | None = 64) -> ModelOwner:
+        """Start the thread that makes several answers at once for requests that come from anywhere.
+
+        Args:
+            slots: how many answers at once; None takes what fits, up to 8.
+            positions: of each slot, prompt and answer together; None takes what fits, up to the context.
+            waiting: the most requests that wait; None is no limit.
+
+        Raises:
+            ConfigError: when there is no memory for the slots.
+        """
+        return ModelOwner(self.model, self.tokenizer, claim_slots(self.model, slots, positions), waiting)
+
+    def stream_many(
+        self, requests: Iterable[Request], options: GenerationOptions | None = None, *, slots: int | None = None
+    ) -> Iterator[tuple[int, Event]]:
+        """Answer many requests, several at once: in float32 each answer has the ids that it has alone.
+
+        Requests are taken from ``requests`` as slots become free, so that it may be endless, and their files are read
+        in other threads meanwhile.  One that fails ends with an event that has its ``error``, and the others go on.
+
+        Args:
+            requests: what to answer.
+            options: how to generate each of them; None is the checkpoint's defaults, greedy.
+            slots: how many answers at once; None takes what fits, up to 8.
+
+        Yields:
+            The number of a request, from 0, and the next event of its answer.
+
+        Raises:
+            ConfigError: when there is no memory for the slots.
+        """
+        options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
+        yield from stream_many(self.model, self.tokenizer, requests, options, claim_slots(self.model, slots))
+
+    def generate_many(
+        self, requests: Iterable[Request], options: GenerationOptions | None = None, *, slots: int | None = None
+    ) -> list[Answer]:
+        """Answer many requests, several at once, and return the answers in order; see ``stream_many``.
+
+        Raises:
+            VitaDemoError: the first error of a request; ``stream_many`` gives the answers of the others.
+        """
+        answers: dict[int, Answer] = {}
+        for index, event in self.stream_many(requests, options, slots=slots):
+            if event.error is not None:
+                raise event.error
+            if event.answer is not None:
+                answers[index] = event.answer
+        return [answers[index] for index in sorted(answers)]
 
     def iterate(
         self,

@@ -16,7 +16,7 @@ LAYERS = (
     # the line of data
     "checkpoint", "prompt", "preprocess", "generation",
     "model.ops", "model", "model.quantize", "model.decode", "model.loading",
-    "engine", "pipeline", "conversation", "api",
+    "engine", "scheduling", "pipeline", "conversation", "api",
     # who shows, watches, asks for many and serves
     "console", "callbacks", "batch", "serving", "commands", "cli",
 )  # fmt: skip

@@ -45,10 +45,7 @@ def encode_media(model: VitaModel, request: Request, media: Media, recorder: Run
     Raises:
         InputError: when the request needs another projector.
     """
-    if request.frame_cat and model.config.tiles_per_feature == 1:
-        raise InputError(
-            "--frameCat needs a checkpoint whose projector joins five frames, and this one's does not; leave it out"
-        )
+    check_projector(model, request)
     recorder.begin_model()
     images = sound = None
     if media.tiles is not None:
@@ -58,3 +55,15 @@ def encode_media(model: VitaModel, request: Request, media: Media, recorder: Run
         with recorder.stage("audio"):
             sound = model.encode_audio(media.fbank)  # [P, D]
     return Features(images, sound)
+
+
+def check_projector(model: VitaModel, request: Request) -> None:
+    """Refuse a request for a projector that the model has not.
+
+    Raises:
+        InputError: when the request needs another one.
+    """
+    if request.frame_cat and model.config.tiles_per_feature == 1:
+        raise InputError(
+            "--frameCat needs a checkpoint whose projector joins five frames, and this one's does not; leave it out"
+        )

@@ -1,6 +1,6 @@
 """What is asked: questions with their media, and the answers to all but the last.  No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vita_demo.errors import InputError
 from vita_demo.preprocess.media import Media
@@ -18,7 +18,7 @@ class Exchange:
     """
 
     question: str
-    media: Media = Media()
+    media: Media = field(default_factory=Media)
     answer: str | None = None
     answer_ids: tuple[int, ...] = ()
 
@@ -46,6 +46,6 @@ class Dialogue:
 
     @property
     def modality(self) -> str:
-        """"image" or "video" for the first media in the dialogue, which choose its system prompt; else "text"."""
+        """Kind of the first media in the dialogue, "image" or "video", which choose its system prompt; else "text"."""
         shown = (exchange.media.modality for exchange in self.exchanges if exchange.media.modality != "text")
         return next(shown, "text")

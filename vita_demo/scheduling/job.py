@@ -82,7 +82,7 @@ class Job:
         ConfigError: when the options do not go with several answers at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one answer depends on, each with a default
         self,
         model: VitaForGeneration,
         tokenizer: VitaTokenizer,

@@ -129,8 +129,11 @@ class ModelOwner:
         limit: the most requests that wait.
     """
 
-    def __init__(self, model: VitaForGeneration, tokenizer: VitaTokenizer, slots: Slots, limit: int | None = 64) -> None:
-        self._model, self._tokenizer, self._slots = model, tokenizer, slots
+    def __init__(
+        self, model: VitaForGeneration, tokenizer: VitaTokenizer, slots: Slots, limit: int | None = 64
+    ) -> None:
+        self.slots = slots
+        self._model, self._tokenizer = model, tokenizer
         self._scheduler = Scheduler(slots, limit)
         self._memory = AnswerMemory()
         self._tickets: list[Ticket] = []
@@ -178,7 +181,7 @@ class ModelOwner:
             self._tokenizer,
             self._memory.recall(owner, dialogue),
             options,
-            capacity=self._slots.capacity,
+            capacity=self.slots.capacity,
             owner=owner,
             on_event=ticket.put,
         )

@@ -83,8 +83,8 @@ class Scheduler:
         self._turns += 1
         for job in self.queue.cancelled():
             job.end_unread()
-        while self._free and (job := self.queue.get()) is not None:
-            self._admit(job)
+        while self._free and (next_job := self.queue.get()) is not None:
+            self._admit(next_job)
         if self._reading:
             self._read(self._reading[0])
         if self._answering:
@@ -96,8 +96,8 @@ class Scheduler:
             self._fail(seat, error)
         self._reading.clear()
         self._answering.clear()
-        while (job := self.queue.get()) is not None:
-            job.fail(error)
+        while (waiting := self.queue.get()) is not None:
+            waiting.fail(error)
 
     def _admit(self, job: Job) -> None:
         slot, known = self._choose(job)
@@ -143,9 +143,7 @@ class Scheduler:
                 self._fail(seat, error)
             self._answering = []
             return
-        self._answering = [
-            seat for seat, token in zip(seats, tokens, strict=True) if self._advance(seat, token)
-        ]
+        self._answering = [seat for seat, token in zip(seats, tokens, strict=True) if self._advance(seat, token)]
 
     def _advance(self, seat: _Seat, token: Sampled | None = None) -> bool:
         """Let a job go on, with the token it waits for; tell whether it has not ended."""
