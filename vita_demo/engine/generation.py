@@ -131,7 +131,8 @@ class Generation:
             room = min(room, longest - prompt.tokens)
             if room < 1:
                 raise ConfigError(f"max_length {longest} must be above the prompt's {prompt.tokens:,} positions")
-        return replace(self.options, max_new_tokens=min(self.options.max_new_tokens, room))
+        count = min(self.options.max_new_tokens, room)
+        return replace(self.options, max_new_tokens=count, min_new_tokens=min(self.options.min_new_tokens, count))
 
     def events(
         self,

@@ -29,9 +29,9 @@ from vita_demo.scheduling.reading import Key, Part, Reading
 # Tiles that are encoded, and positions that are read, while running answers wait for their next step.
 CHUNK_TILES, CHUNK_POSITIONS = 4, 512
 
-Work = Generator[int | None, Sampled, None]
+Work = Generator[int | None, Sampled | None, None]
 """Yields None after a piece of work that lets others go on, or the id of a token whose step it needs; it is then sent
-the next token, as ``Job.choose`` or the scheduler samples it of the step's logits."""
+the next token, as ``Job.choose`` or the scheduler samples it of the step's logits, or None to end the answer."""
 
 
 class Slots(Protocol):
@@ -147,13 +147,11 @@ class Job:
                 logits = yield from self._prefill(slots, slot, embeds, shares)  # [1, vocab_size]
                 self._sampler = make_sampler(options, generation.stop_ids, logits.device)
                 self._answer_ids = logits.new_empty(1, options.max_new_tokens, dtype=torch.long)
-                token = self.choose(logits)
+                token: Sampled | None = self.choose(logits)
                 self._enter("decode")
-                while True:
+                while token is not None:
                     self._on_event(answering.push(token))
-                    if answering.reason is not None:
-                        break
-                    token = yield token.token_id
+                    token = None if answering.reason else (yield token.token_id)
                 end = answering.end()
         self._enter("done")
         self._on_event(end)
@@ -173,7 +171,7 @@ class Job:
         self._enter("done")
         self._on_event(Event("", self._recorder.clock(), 0, finish_reason="error", error=error))
 
-    def _embed(self, known: int, shares: Callable[[], bool]) -> Generator[None, Sampled, Tensor]:
+    def _embed(self, known: int, shares: Callable[[], bool]) -> Generator[None, Sampled | None, Tensor]:
         """Encode the media and embed what follows the first ``known`` positions; return [1, S, D]."""
         self._recorder.begin_model()
         pieces = []
@@ -193,7 +191,7 @@ class Job:
 
     def _prefill(
         self, slots: Slots, slot: int, embeds: Tensor, shares: Callable[[], bool]
-    ) -> Generator[None, Sampled, Tensor]:
+    ) -> Generator[None, Sampled | None, Tensor]:
         """Read the embeddings [1, S, D] in pieces; return the last one's logits [1, vocab_size]."""
         start = 0
         while True:

@@ -84,7 +84,10 @@ class Scheduler:
         for job in self.queue.cancelled():
             job.end_unread()
         while self._free and (next_job := self.queue.get()) is not None:
-            self._admit(next_job)
+            try:
+                self._admit(next_job)
+            except Exception as error:  # noqa: BLE001 - the job's reader gets it
+                next_job.fail(error)
         if self._reading:
             self._read(self._reading[0])
         if self._answering:
@@ -133,7 +136,10 @@ class Scheduler:
             self._answering.append(self._reading.popleft())
 
     def _step(self) -> None:
-        seats = self._answering
+        seats = [seat for seat in self._answering if not seat.job.signal.reason or self._advance(seat)]
+        self._answering = []
+        if not seats:
+            return
         try:
             ids = torch.tensor([seat.token for seat in seats])  # [B]
             logits = self._slots.step([seat.slot for seat in seats], ids)  # [B, vocab_size]
@@ -141,12 +147,11 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - each job's reader gets it
             for seat in seats:
                 self._fail(seat, error)
-            self._answering = []
             return
         self._answering = [seat for seat, token in zip(seats, tokens, strict=True) if self._advance(seat, token)]
 
     def _advance(self, seat: _Seat, token: Sampled | None = None) -> bool:
-        """Let a job go on, with the token it waits for; tell whether it has not ended."""
+        """Let a job go on with the token that it waits for, if it waits for one; tell whether it has not ended."""
         try:
             seat.token = next(seat.work) if token is None else seat.work.send(token)
         except StopIteration:
