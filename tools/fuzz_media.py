@@ -40,9 +40,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "picture": load_image,
     "video": load_frames,
     "sound": lambda path: load_audio(path, 16_000, _MAX_S),
-    "isolated": lambda path: load_media(
-        Request(question="?", image_paths=path, audio_path=path), _CONFIG, isolated=True
-    ),
+    "isolated picture": lambda path: load_media(Request(question="?", image_paths=(path,)), _CONFIG, isolated=True),
+    "isolated sound": lambda path: load_media(Request(audio_path=path), _CONFIG, isolated=True),
 }
 
 
