@@ -259,7 +259,7 @@ def test_sound_of_phones_is_heard_in_3gp(tmp_path: Path, codec: str, rate_hz: in
         container.mux(stream.encode(None))
     samples = load_audio(tmp_path / "x.3gp", 16_000)
     assert len(samples) == pytest.approx(32_000, rel=0.07)
-    assert samples.std() == pytest.approx(0.5 / 2**0.5, rel=0.1)
+    assert samples.std() == pytest.approx(0.5 / 2**0.5, rel=0.2)
     assert np.abs(np.fft.rfft(samples)).argmax() * 16_000 / len(samples) == pytest.approx(440, abs=2)
 
 
