@@ -3,7 +3,7 @@
     python -m tools.fuzz_media --count 10000 --seed 1
 
 One small file of each format is written; each of ``--count`` files is one of them with bytes changed, cut out, repeated
-or cut off.  All three readers read it.  Reported are exceptions other than ``VitaDemoError``, readers that take over
+or cut off.  All readers read it.  Reported are exceptions other than ``VitaDemoError``, readers that take over
 10 s, processes that grow by over 500 MB or end, and decoding processes that end.  The exit code is 1 if there are any.
 A file that was reported is kept in ``--keep``.
 """
@@ -20,10 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.media_seeds import write_seeds
+from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import VitaDemoError
 from vita_demo.preprocess.audio import load_audio
 from vita_demo.preprocess.image import load_image
+from vita_demo.preprocess.media import load_media
 from vita_demo.preprocess.video import load_frames
+from vita_demo.request import Request
+from vita_demo.resources import resource
 
 LIMIT_S = 10.0
 LIMIT_BYTES = 500_000_000
@@ -31,10 +35,13 @@ _MAX_S = 200.0
 _EXTREMES = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x80\0\0\0")
 _CONTAINED = "makes the decoder end"
 
+_CONFIG = VitaConfig.from_pretrained(resource("assets", "vita-tiny"))
 READERS: dict[str, Callable[[Path], object]] = {
     "picture": load_image,
     "video": load_frames,
     "sound": lambda path: load_audio(path, 16_000, _MAX_S),
+    "isolated picture": lambda path: load_media(Request(question="?", image_paths=(path,)), _CONFIG, isolated=True),
+    "isolated sound": lambda path: load_media(Request(audio_path=path), _CONFIG, isolated=True),
 }
 
 

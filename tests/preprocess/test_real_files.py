@@ -3,18 +3,20 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 import warnings
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tests.conftest import ASSETS, DATA
 from vita_demo.errors import MediaError, UnknownFormatError
@@ -242,6 +244,25 @@ def test_hours_of_sound_are_refused_after_the_limit(tmp_path: Path) -> None:
         load_audio(path, 16_000, max_s=5)
 
 
+@pytest.mark.parametrize(("codec", "rate_hz"), [("libopencore_amrnb", 8000), ("aac", 16_000)])
+def test_sound_of_phones_is_heard_in_3gp(tmp_path: Path, codec: str, rate_hz: int) -> None:
+    import av
+
+    with av.open(str(tmp_path / "x.3gp"), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate_hz) / rate_hz)
+        frame = av.AudioFrame.from_ndarray((tone * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = rate_hz, 0
+        resampler = av.AudioResampler(stream.format, "mono", rate_hz, frame_size=160 if codec != "aac" else 1024)
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    samples = load_audio(tmp_path / "x.3gp", 16_000)
+    assert len(samples) == pytest.approx(32_000, rel=0.07)
+    assert samples.std() == pytest.approx(0.5 / 2**0.5, rel=0.2)
+    assert np.abs(np.fft.rfft(samples)).argmax() * 16_000 / len(samples) == pytest.approx(440, abs=2)
+
+
 def test_reading_from_many_threads_leaves_stderr_alone() -> None:
     before = os.fstat(2)
     threads = [threading.Thread(target=load_audio, args=(MEDIA / "stereo.mkv", 16_000)) for _ in range(4)]
@@ -258,6 +279,31 @@ def test_reading_from_many_threads_leaves_stderr_alone() -> None:
 def test_the_transparent_value_of_deep_grey_is_laid_on_white() -> None:
     image = load_image(MEDIA / "grey16_transparent.png")
     assert [image.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (127, 127, 127)]
+
+
+@pytest.mark.parametrize("colour", [(1000, 2000, 3000), (512, 0, 0), (65535, 0, 0)])
+def test_the_transparent_colour_of_a_deep_picture_is_laid_on_white(tmp_path: Path, colour: tuple[int, ...]) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    chunks = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        chunk(b"tRNS", struct.pack(">3H", *colour)),
+        chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">6H", *colour, 514, 514, 514))),
+        chunk(b"IEND", b""),
+    ]
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    image = load_image(tmp_path / "x.png")
+    assert [image.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (2, 2, 2)]
+
+
+@pytest.mark.parametrize("pixel_format", [None, "DXT1", "DXT3", "DXT5"])
+def test_dds_is_read(tmp_path: Path, pixel_format: str | None) -> None:
+    more = {} if pixel_format is None else {"pixel_format": pixel_format}
+    Image.new("RGBA", (8, 4), (200, 10, 20, 255)).save(tmp_path / "x.dds", **more)
+    image = load_image(tmp_path / "x.dds")
+    assert image.size == (8, 4)
+    assert image.getpixel((0, 0)) == pytest.approx((200, 10, 20), abs=8)
 
 
 def test_bad_metadata_are_not_worth_a_word() -> None:
@@ -299,6 +345,20 @@ def test_heic_is_read(tmp_path: Path) -> None:
 def test_the_orientation_in_xmp_is_respected(tmp_path: Path, form: str) -> None:
     Image.new("RGB", (30, 10)).save(tmp_path / "x.jpg", xmp=f"<x:xmpmeta {form}>".encode())
     assert load_image(tmp_path / "x.jpg").size == (10, 30)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
+def test_the_orientation_in_xmp_is_respected_in_other_formats(tmp_path: Path, ending: str) -> None:
+    xmp = b"<x:xmpmeta tiff:Orientation='6'/>"
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    more: dict[str, dict[str, object]] = {
+        "png": {"pnginfo": info},
+        "tif": {"tiffinfo": {700: xmp}},
+        "webp": {"xmp": xmp},
+    }
+    Image.new("RGB", (30, 10)).save(tmp_path / f"x.{ending}", **more[ending])
+    assert load_image(tmp_path / f"x.{ending}").size == (10, 30)
 
 
 def test_a_bad_checksum_of_an_unimportant_chunk_is_forgiven(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The process that decodes videos and sound tracks, as it is seen from here: started when needed, and ended by force.
+"""The process that decodes media, as it is seen from here: started when needed, and ended by force.
 
 A decoder that hangs, ends itself or takes all memory harms only that process.  One is kept for the next file.
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from vita_demo.errors import MediaError
 START_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 8.0
 """Without a sign of life; it gives one every half second, even from within a long file."""
+PICTURE_LIMIT_S = 30.0
+"""Without a sign of life while pictures are read, whose decoders give none."""
 TOTAL_LIMIT_S = 300.0
 _WATCH_S = 0.2
 _PACKAGE = Path(__file__).parents[1]
@@ -54,11 +56,28 @@ def ask_decoder(kind: str, path: Path, **fields: Any) -> Iterator[Reply]:
         RefusedError: when the file cannot be decoded.
         MediaError: when reading it ends the process, or takes too long.
     """
+    request = {"kind": kind, "path": os.fsencode(path.absolute()).hex(), **fields}
+    yield from _asked[0](request, str(path))
+
+
+def ask_process(request: dict[str, Any], named: str, silence_s: float | None = None) -> Iterator[Reply]:
+    """Yield what a decoding process answers to ``request``, a kind and its fields; see ``ask_decoder``.
+
+    Args:
+        request: one that ``decoding.process`` knows.
+        named: what is read, for the error's message.
+        silence_s: how long to wait for a sign of life; None is ``SILENCE_LIMIT_S``.
+    """
     process = _take()
     try:
-        yield from process.ask({"kind": kind, "path": os.fsencode(path.absolute()).hex(), **fields}, path)
+        yield from process.ask(request, named, SILENCE_LIMIT_S if silence_s is None else silence_s)
     finally:
         _give_back(process)
+
+
+def answer_here(ask: Callable[[dict[str, Any], str], Iterable[Reply]]) -> None:
+    """Let ``ask`` answer instead of another process: this is the decoding process."""
+    _asked[0] = ask
 
 
 def start_decoder() -> None:
@@ -96,7 +115,7 @@ class _Process:
         self._deadline_s = 0.0
         self.usable = True
 
-    def ask(self, request: dict[str, Any], path: Path) -> Iterator[Reply]:
+    def ask(self, request: dict[str, Any], named: str, silence_s: float) -> Iterator[Reply]:
         """Yield the answer's parts; the process is not usable while one is missing."""
         self.usable = False
         over = threading.Event()
@@ -105,7 +124,7 @@ class _Process:
             self._start()
             self._write(request)
             end_s = time.monotonic() + TOTAL_LIMIT_S
-            while (reply := self._read(min(SILENCE_LIMIT_S, end_s - time.monotonic()), path)).kind != "done":
+            while (reply := self._read(min(silence_s, end_s - time.monotonic()), named)).kind != "done":
                 if reply.kind == "refusal":
                     self.usable = True
                     raise RefusedError(reply.fields["why"], reply.fields["text"])
@@ -123,10 +142,10 @@ class _Process:
         if self._ready:
             return
         try:
-            self._ready = self._read(START_LIMIT_S, Path()).kind == "ready"
+            self._ready = self._read(START_LIMIT_S, "").kind == "ready"
         except MediaError as error:
             raise MediaError(
-                "the process that decodes videos and sound tracks does not start; install its library again: "
+                "the process that decodes media does not start; install its library again: "
                 "pip install --force-reinstall -c constraints.txt av"
             ) from error
 
@@ -153,7 +172,7 @@ class _Process:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             self._stdin.flush()
 
-    def _read(self, limit_s: float, path: Path) -> Reply:
+    def _read(self, limit_s: float, named: str) -> Reply:
         self._deadline_s = time.monotonic() + limit_s
         line = self._stdout.readline()
         fields: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {"kind": "", "bytes": 0}
@@ -161,10 +180,11 @@ class _Process:
         if not fields["kind"] or len(content) < fields["bytes"]:
             late = time.monotonic() > self._deadline_s
             how = "takes too long to decode" if late else "makes the decoder end abruptly"
-            raise MediaError(f"{path} {how}; save or download it again, or convert it with ffmpeg")
+            raise MediaError(f"{named} {how}; save or download it again, or convert it with ffmpeg")
         return Reply(fields["kind"], fields, content)
 
 
+_asked: list[Callable[[dict[str, Any], str], Iterable[Reply]]] = [ask_process]
 _all: set[_Process] = set()
 _idle: list[_Process] = []
 

@@ -1,8 +1,10 @@
 """All media of a request as arrays for the encoders."""
 
+import os
+import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -12,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vita_demo.checkpoint.config import AudioConfig, VitaConfig
-from vita_demo.errors import MediaError
+from vita_demo.errors import MediaError, UnknownFormatError
 from vita_demo.preprocess.audio import fbank, load_audio
+from vita_demo.preprocess.decoder import PICTURE_LIMIT_S, RefusedError, ask_process
 from vita_demo.preprocess.image import MAX_TILES, choose_grid, fit_frame, load_image, tile_image
 from vita_demo.preprocess.video import load_frames
 from vita_demo.request import Request
@@ -52,13 +55,27 @@ class Media:
         return b"" if self.fbank is None else _digest(self.fbank)
 
 
-def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] = time.perf_counter) -> Media:
+def load_media(
+    request: Request, config: VitaConfig, clock: Callable[[], float] = time.perf_counter, *, isolated: bool = False
+) -> Media:
     """Read every file of ``request``.
+
+    Args:
+        request: what to read.
+        config: of the model that will see it.
+        clock: for ``Media.read_s``.
+        isolated: let the decoding process do it all, so that no file can end, hang or swell this process.  Otherwise
+            pictures, WAV, FLAC and OGG are read here, which saves that process's start.
 
     Raises:
         MediaError: when a file cannot be read or does not fit the model.
     """
     start = clock()
+    media = _ask_process(request, config) if isolated and request.paths else _load(request, config)
+    return replace(media, read_s=clock() - start)
+
+
+def _load(request: Request, config: VitaConfig) -> Media:
     notes: list[str] = []
     modality: Modality = "text"
     tiles, features, frames = None, None, 0
@@ -71,7 +88,27 @@ def load_media(request: Request, config: VitaConfig, clock: Callable[[], float] 
         frames = len(tiles)
     if request.audio_path is not None:
         features = _load_sound(request.audio_path, config.audio, notes)
-    return Media(modality, tiles, features, frames, tuple(notes), clock() - start)
+    return Media(modality, tiles, features, frames, tuple(notes))
+
+
+def _ask_process(request: Request, config: VitaConfig) -> Media:
+    content = pickle.dumps((request, config)).hex()
+    question = {"kind": "media", "content": content, "folder": os.fsencode(Path.cwd()).hex()}
+    named = " or ".join(map(str, request.paths))
+    try:
+        parts = {reply.kind: reply for reply in ask_process(question, named, PICTURE_LIMIT_S)}
+    except RefusedError as error:
+        kind = UnknownFormatError if error.why == UnknownFormatError.__name__ else MediaError
+        raise kind(str(error)) from error
+
+    def array(kind: str, dtype: Any) -> Any:
+        if kind not in parts:
+            return None
+        return np.frombuffer(parts[kind].content, dtype).reshape(parts[kind].fields["shape"]).copy()
+
+    said = parts["notes"].fields
+    tiles, features = array("tiles", np.uint8), array("fbank", np.float32)  # [N, S, S, 3], [frames, mel bins]
+    return Media(said["modality"], tiles, features, said["frames"], tuple(said["notes"]))
 
 
 def _digest(values: NDArray[Any]) -> bytes:

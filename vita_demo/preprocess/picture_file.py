@@ -98,7 +98,11 @@ def _read(source: Path | io.BytesIO, head: bytes, convert: Callable[[Image.Image
     with Image.open(source, formats=formats) as image:
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
             raise Image.DecompressionBombError
+        is_deep = any(tile.args == "RGB;16B" for tile in image.tile)
         image.load()
+        if is_deep and "transparency" in image.info:
+            # Pillow keeps the upper byte of each sample, but the whole of the transparent colour's.
+            image.info["transparency"] = tuple(sample >> 8 for sample in image.info["transparency"])
         return convert(_upright(image))
 
 

@@ -1,14 +1,14 @@
-"""A sound track: every sample that FFmpeg decodes, and none that it does not."""
+"""A sound track: every sample that is decoded, and none that is not."""
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vita_demo.preprocess.decoding.container import Beat, best_stream, decode, open_container, packets_of
 from vita_demo.preprocess.decoding.refusal import Refusal
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from vita_demo.preprocess.sound_file import read_sound_file
 
 
 class _Track:
@@ -44,15 +44,13 @@ class _Track:
             self._blocks.append(mono)
             self._count += len(mono)
 
-    def samples(self) -> "NDArray[np.float32]":
+    def samples(self) -> NDArray[np.float32]:
         """Return float32 [n]."""
-        import numpy as np
-
         return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)  # [n]
 
 
-def decode_sound(path: bytes, max_s: float, beat: Beat) -> "tuple[NDArray[np.float32], int, float]":
-    """Decode a file's sound track, and stop when there is more than ``max_s`` seconds of it.
+def read_sound(path: bytes, max_s: float, beat: Beat) -> tuple[NDArray[np.float32], int, float]:
+    """Read a file's sound track, by libsndfile if it can, and stop when there is more than ``max_s`` seconds of it.
 
     Returns:
         samples, float32 [n] in -1 … 1; their number per second; and the track's length in seconds.
@@ -60,6 +58,9 @@ def decode_sound(path: bytes, max_s: float, beat: Beat) -> "tuple[NDArray[np.flo
     Raises:
         Refusal: when there is none.
     """
+    known = read_sound_file(path, max_s)
+    if known is not None:
+        return known
     track = _Track()
     with open_container(path) as container:
         stream = best_stream(container, "audio")

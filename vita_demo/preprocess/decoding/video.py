@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import chain, pairwise
 from typing import Any
 
+from vita_demo.preprocess.decoding.animation import animation_frames, is_animation
 from vita_demo.preprocess.decoding.container import Beat, best_stream, decode, open_container, packets_of
 from vita_demo.preprocess.decoding.pixels import Rgb, RgbConverter
 from vita_demo.preprocess.decoding.refusal import Refusal
@@ -64,14 +65,19 @@ class _Packets:
         return number
 
 
-def video_frames(path: bytes, choose: Choose, beat: Beat) -> Iterator[Rgb]:
-    """Decode the frames that ``choose`` finds in a video's timeline; it returns ascending numbers, each once.
+def frames_of(path: bytes, choose: Choose, beat: Beat) -> Iterator[Rgb]:
+    """Decode the frames that ``choose`` finds in the timeline of a video or an animated picture.
+
+    It returns ascending numbers, each once.
 
     When the packets turn out to be wrong, ``choose`` is called again, and all frames come again.
 
     Raises:
         Refusal: when there are none to decode.
     """
+    if is_animation(path):
+        yield from animation_frames(path, choose, beat)
+        return
     try:
         yield from _trusting_frames(path, choose, beat)
     except _MovedError:

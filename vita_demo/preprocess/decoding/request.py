@@ -1,0 +1,56 @@
+"""All media of a request, read in the decoding process by the code that reads them elsewhere."""
+
+import os
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from vita_demo.errors import VitaDemoError
+from vita_demo.preprocess.decoder import RefusedError, Reply, answer_here
+from vita_demo.preprocess.decoding.answers import Answers
+from vita_demo.preprocess.decoding.refusal import Refusal, refusal_of
+from vita_demo.preprocess.media import load_media
+
+
+class _Kept:
+    """Keeps the parts of an answer."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.replies: list[Reply] = []
+        self._answers = answers
+
+    def send(self, content: bytes = b"", **fields: Any) -> None:
+        self.replies.append(Reply(fields["kind"], fields, content))
+
+    def beat(self) -> None:
+        self._answers.beat()
+
+
+def send_media(request: dict[str, Any], answers: Answers, answer: Callable[[dict[str, Any], Answers], None]) -> None:
+    """Send a request's tiles, filter bank and notes; what reading them asks of a decoding process, ``answer`` does.
+
+    Raises:
+        Refusal: named after the error that reading raised.
+    """
+
+    def ask(inner: dict[str, Any], _: str) -> list[Reply]:
+        kept = _Kept(answers)
+        try:
+            answer(inner, kept)
+        except Exception as error:
+            refusal = refusal_of(error)
+            raise RefusedError(refusal.kind, refusal.text) from error
+        return kept.replies
+
+    answer_here(ask)
+    with suppress(OSError):
+        os.chdir(bytes.fromhex(request["folder"]))  # for relative paths
+    try:
+        media = load_media(*pickle.loads(bytes.fromhex(request["content"])))  # noqa: S301 - from who started this
+    except VitaDemoError as error:
+        raise Refusal(type(error).__name__, str(error)) from error
+    for kind, array in (("tiles", media.tiles), ("fbank", media.fbank)):
+        if array is not None:
+            answers.send(array.tobytes(), kind=kind, shape=array.shape)
+    answers.send(kind="notes", modality=media.modality, frames=media.frames, notes=media.notes)
