@@ -1,7 +1,7 @@
 """From a request to an answer: the one place where media, prompt, model and generation meet."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -203,17 +203,24 @@ class Pipeline:
         return ModelOwner(self.model, self.tokenizer, claim_slots(self.model, slots, positions), waiting)
 
     def stream_many(
-        self, requests: Iterable[Request], options: GenerationOptions | None = None, *, slots: int | None = None
-    ) -> Iterator[tuple[int, Event]]:
+        self,
+        requests: Iterable[Request],
+        options: GenerationOptions | None = None,
+        *,
+        slots: int | None = None,
+        signal: StopSignal | None = None,
+    ) -> Generator[tuple[int, Event], None, None]:
         """Answer many requests, several at once: in float32 each answer has the ids that it has alone.
 
         Requests are taken from ``requests`` as slots become free, so that it may be endless, and their files are read
         in other threads meanwhile.  One that fails ends with an event that has its ``error``, and the others go on.
+        Closing the iterator ends all answers.
 
         Args:
             requests: what to answer.
             options: how to generate each of them; None is the checkpoint's defaults, greedy.
             slots: how many answers at once; None takes what fits, up to 8.
+            signal: ends all answers from outside.
 
         Yields:
             The number of a request, from 0, and the next event of its answer.
@@ -222,7 +229,8 @@ class Pipeline:
             ConfigError: when there is no memory for the slots.
         """
         options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
-        yield from stream_many(self.model, self.tokenizer, requests, options, claim_slots(self.model, slots))
+        claimed = claim_slots(self.model, slots)
+        yield from stream_many(self.model, self.tokenizer, requests, options, claimed, signal or StopSignal())
 
     def generate_many(
         self, requests: Iterable[Request], options: GenerationOptions | None = None, *, slots: int | None = None

@@ -51,9 +51,12 @@ def test_first_sentence(monkeypatch, capsys) -> None:
 def test_caption_folder(monkeypatch, capsys, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes((ASSETS / "scene.png").read_bytes())
     (tmp_path / "b.png").write_text("no picture")
+    (tmp_path / "c.png").touch()
     lines = [json.loads(line) for line in run(monkeypatch, capsys, "caption_folder", str(tmp_path)).splitlines()]
-    assert lines[0]["caption"]
-    assert "b.png" in lines[1]["error"]
+    said = {line["file"]: line for line in lines}
+    assert said["a.png"]["caption"]
+    assert "b.png" in said["b.png"]["error"]
+    assert "c.png is empty" in said["c.png"]["error"]
 
 
 def test_web_stream() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 comparison_options = option_group(
     "Comparison",
-    click.option("--modes", help="Comma list of blocking, streaming, callbacks, iterator, transformers; default all."),
+    click.option("--modes", help="Comma list of blocking, streaming, callbacks, iterator, together, transformers."),
     click.option("--runs", default=5, show_default=True, help="Measured runs of each mode, after a warm-up."),
     click.option(
         "--output",
@@ -39,8 +39,9 @@ def compare(console: "Console", **flags: Any) -> None:
     """Answer one request in several modes; verify that the answers are equal and compare the speed.
 
     The modes are: blocking, the whole answer at once; streaming, printed through a TextStreamer; callbacks, with
-    logging, performance and trace; iterator, read from a thread; and transformers, the other engine on the same
-    weights.  They take turns.  Exit code 1 means that an answer differed.
+    logging, performance and trace; iterator, read from a thread; together, four answers at once in shared steps;
+    and transformers, the other engine on the same weights.  They take turns.  Exit code 1 means that an answer
+    differed.
     """
     from vita_demo.commands.compare.plan import Plan
 

@@ -1,6 +1,7 @@
 """The jobs that wait for a slot: in turn between their owners, so that nobody waits for all requests of another."""
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from threading import Lock
 
 from vita_demo.errors import QueueFullError
@@ -48,22 +49,25 @@ class FairQueue:
                 self._waiting[owner] = jobs
             return job
 
+    def __iter__(self) -> Iterator[Job]:
+        """Iterate over those that wait now, in the order in which they have their turn."""
+        with self._lock:
+            turns = [
+                (round_, owner, job)
+                for owner, jobs in enumerate(self._waiting.values())
+                for round_, job in enumerate(jobs)
+            ]
+        return iter([job for *_, job in sorted(turns, key=lambda turn: turn[:2])])
+
     def place(self, job: Job) -> int | None:
         """Return how many jobs have their turn before this one; None when it does not wait."""
-        with self._lock:
-            rounds = [
-                (round_, turn, each)
-                for turn, jobs in enumerate(self._waiting.values())
-                for round_, each in enumerate(jobs)
-            ]
-        order = [each for *_, each in sorted(rounds, key=lambda item: item[:2])]
-        return next((place for place, each in enumerate(order) if each is job), None)
+        return next((place for place, each in enumerate(self) if each is job), None)
 
-    def cancelled(self) -> list[Job]:
+    def take_cancelled(self) -> list[Job]:
         """Take out the jobs whose signal was set while they waited."""
         with self._lock:
-            ended = [job for jobs in self._waiting.values() for job in jobs if job.signal.reason]
-            if ended:
-                kept = {owner: deque(j for j in jobs if j not in ended) for owner, jobs in self._waiting.items()}
+            cancelled = [job for jobs in self._waiting.values() for job in jobs if job.signal.reason]
+            if cancelled:
+                kept = {owner: deque(j for j in jobs if j not in cancelled) for owner, jobs in self._waiting.items()}
                 self._waiting = OrderedDict((owner, jobs) for owner, jobs in kept.items() if jobs)
-        return ended
+        return cancelled

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from vita_demo.answer import FinishReason
 from vita_demo.generation.events import Sampled
 from vita_demo.scheduling.job import Job, Slots, Work
 from vita_demo.scheduling.queue import FairQueue
@@ -81,7 +82,7 @@ class Scheduler:
     def turn(self) -> None:
         """Admit, read one piece, and take one step; the jobs hand out their own events."""
         self._turns += 1
-        for job in self.queue.cancelled():
+        for job in self.queue.take_cancelled():
             job.end_unread()
         while self._free and (next_job := self.queue.get()) is not None:
             try:
@@ -92,6 +93,11 @@ class Scheduler:
             self._read(self._reading[0])
         if self._answering:
             self._step()
+
+    def cancel_all(self, reason: FinishReason) -> None:
+        """End every answer after its current token; ``turn`` until nothing is ``busy`` to see their ends."""
+        for job in (*self.seated, *self.queue):
+            job.signal.request(reason)
 
     def end_all(self, error: Exception) -> None:
         """End every job with an error, those that wait too."""

@@ -1,17 +1,19 @@
 """The modes of a comparison: each generates one answer, with the token ids and the text that its consumer received."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import Answer
 from vita_demo.callbacks.builtin import LoggingCallback, PerformanceCallback, TraceCallback
+from vita_demo.errors import ComparisonError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
@@ -21,6 +23,8 @@ from vita_demo.request import Request
 
 if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
+
+TOGETHER = 4
 
 Mode = Callable[["Pipeline", Request, GenerationOptions, StopSignal], Answer]
 """Generates one answer; a stop signal ends it early, with the tokens so far."""
@@ -66,6 +70,33 @@ def transformers(pipeline: "Pipeline", request: Request, options: GenerationOpti
     return blocking(pipeline, request, replace(options, engine="transformers", speculate=0), signal)
 
 
+def together(pipeline: "Pipeline", request: Request, options: GenerationOptions, signal: StopSignal) -> Answer:
+    """Make four answers to the request at once, in steps that they share; the times are those of all their tokens.
+
+    Raises:
+        ComparisonError: when one of them has other tokens than the first.
+    """
+    start, times_s, answers = time.perf_counter(), [], {}
+    many = pipeline.stream_many([request] * TOGETHER, replace(options, speculate=0), slots=TOGETHER, signal=signal)
+    for index, event in many:
+        if event.error is not None:
+            raise event.error
+        if event.answer is not None:
+            answers[index] = event.answer
+        else:
+            times_s.append(event.time_s)
+    first, total_s = answers[0], time.perf_counter() - start
+    if signal.reason is None and any(answer.token_ids != first.token_ids for answer in answers.values()):
+        raise ComparisonError("answers made together differ from one another: rows of one step round otherwise here")
+    gaps_s = [later - earlier for earlier, later in pairwise(sorted(times_s))]
+    stages = {**first.stats.stages, "queued": 0.0, "decode": sum(gaps_s)}
+    ttft_s = min(times_s) - start if times_s else None
+    stats = replace(
+        first.stats, stages=stages, tokens=len(times_s), ttft_s=ttft_s, total_s=total_s, token_gaps_s=gaps_s
+    )
+    return replace(first, stats=stats)
+
+
 class _End(GenerationCallback):
     """Records the end of an answer, at no cost per token."""
 
@@ -80,5 +111,6 @@ MODES: Mapping[str, Mode] = {
     "streaming": streaming,
     "callbacks": callbacks,
     "iterator": iterator,
+    "together": together,
     "transformers": transformers,
 }

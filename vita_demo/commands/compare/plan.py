@@ -39,11 +39,19 @@ _CONTEXT = 6
 
 @dataclass(frozen=True)
 class Plan:
-    """Which modes run how often, after a warm-up of each, and the files that the result goes to."""
+    """Which modes run how often, after a warm-up of each, and the files that the result goes to.
+
+    Attributes:
+        modes: names, the baseline first where it is among them.
+        runs: measured runs of each mode.
+        outputs: files to write.
+        chosen: whether the user named the modes.
+    """
 
     modes: tuple[str, ...] = tuple(MODES)
     runs: int = 5
     outputs: tuple[Path, ...] = ()
+    chosen: bool = False
 
     @classmethod
     def of(cls, modes: str | None, runs: int, outputs: Sequence[Path], quantize: str | None) -> Self:
@@ -67,7 +75,7 @@ class Plan:
             raise InputError(f"--runs {runs} must be at least 1; 5 is the default")
         for path in outputs:
             check_output(path)
-        return cls(tuple(dict.fromkeys(names)), runs, tuple(outputs))
+        return cls(tuple(dict.fromkeys(names)), runs, tuple(outputs), chosen=modes is not None)
 
     def carry_out(
         self, source: ModelSource, settings: Settings, request: Request, options: GenerationOptions, console: Console
@@ -90,13 +98,23 @@ class Plan:
 
         with console.display() as display:
             pipeline = Pipeline.of(source, settings, display.loading)
-        with console.counting("comparing", len(self.modes) * (self.runs + 1)) as advance:
-            comparison = self.compare(pipeline, request, options, advance)
+        plan = self if self.chosen else self._without_inexact(pipeline, options, console)
+        with console.counting("comparing", len(plan.modes) * (self.runs + 1)) as advance:
+            comparison = plan.compare(pipeline, request, options, advance)
         print_comparison(comparison)
         for path in self.outputs:
             write(comparison, path)
         if comparison.difference is not None:
             raise ComparisonError(comparison.difference.describe())
+
+    def _without_inexact(self, pipeline: "Pipeline", options: GenerationOptions, console: Console) -> Self:
+        """Leave ``together`` out where its answers may differ from the others by rounding, or cannot be made."""
+        exact = pipeline.source.dtype == "float32" and pipeline.source.quantize is None
+        if exact and not options.uses_transformers:
+            return self
+        why = "the options need transformers' engine" if exact else "its answers are equal only in float32"
+        console.note(f"the mode together is left out: {why}; --modes names it")
+        return replace(self, modes=tuple(name for name in self.modes if name != "together"))
 
     def compare(
         self,
