@@ -96,8 +96,11 @@ class Running:
     def get(self, path: str, **arguments: Any) -> httpx.Response:
         return httpx.get(self.url + path, timeout=60, **arguments)
 
-    def post(self, path: str, content: Any, **arguments: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=content, timeout=120, **arguments)
+    def post(self, path: str, fields: Any, **arguments: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json=fields, timeout=120, **arguments)
+
+    def post_raw(self, path: str, content: Any, kind: str = "application/json") -> httpx.Response:
+        return httpx.post(self.url + path, content=content, headers={"content-type": kind}, timeout=120)
 
     def chat(self, content: Any = "hi", **fields: Any) -> httpx.Response:
         return self.post(CHAT, body(content, **fields))

@@ -85,7 +85,7 @@ class AttachmentReader:
         try:
             path.write_bytes(content)
             del content
-            media = load_media(_request(attachment, path), self._config)
+            media = load_media(_request(attachment, path), self._config, isolated=True)
         except VitaDemoError as error:
             # Where the file lies is nobody's business.
             raise type(error)(str(error).replace(f"{folder}/", "")) from error

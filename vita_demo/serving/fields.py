@@ -37,8 +37,10 @@ def read_fields(model: type[Model], content: Any, where: str = "") -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        # A union names its branches in the location too, which are no fields.
+        errors = error.errors(include_url=False, include_context=False)
+        # A union has an error for each branch: what got furthest is what was meant.  The location names branches too,
+        # which are no fields.
+        first = max((each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]), key=lambda e: len(e["loc"]))
         steps = [step for step in first["loc"] if step in content or isinstance(step, int)] or first["loc"][:1]
         param = join(where, *steps)
         given = "" if first["type"] == "missing" else f" {first['input']!r:.{_MAX_SHOWN}}"

@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from vita_demo.serving.metrics import ServerMetrics
 from vita_demo.serving.server_options import ServerOptions
 
 logger = logging.getLogger("vita_demo.serving")
+MAX_HEADER_BYTES = 32_768
 _LEFT = 499
 _OPEN_PATHS = {"/", "/health", "/ready"}
 _PAGE_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
@@ -51,6 +52,7 @@ class Guard:
 
         started = False
         try:
+            self._check_size(scope["headers"])
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._check_host(headers.get("host", ""))
             self._check_origin(headers.get("origin"), headers.get("host", ""))
@@ -69,6 +71,11 @@ class Guard:
                 await defect().response()(scope, receive, watched)
         finally:
             self._metrics.count_request(scope["path"], status)
+
+    def _check_size(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        size = sum(len(name) + len(value) for name, value in headers)
+        if size > MAX_HEADER_BYTES:
+            raise ApiError(431, f"the headers have {size:,} bytes; send at most {MAX_HEADER_BYTES:,}")
 
     def _check_host(self, host: str) -> None:
         name = _host_name(host)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from vita_demo.errors import InputError
 from vita_demo.request import Sampling
+from vita_demo.serving.api_error import error_of
 from vita_demo.serving.fields import Fields, bad_request, checked_text, join, read_fields
 from vita_demo.serving.query import Attachment, Kind
 
@@ -121,7 +122,8 @@ class PartReader:
         try:
             return Sampling(**{names.get(name, name): value for name, value in chosen.items()})
         except InputError as error:
-            raise bad_request(str(error).removeprefix("--"), join(where, str(error).split()[0].lstrip("-"))) from None
+            message = str(error_of(error))
+            raise bad_request(message, join(where, message.split(maxsplit=1)[0])) from None
 
     def _count(self, kind: Kind, place: str) -> None:
         self._counts[kind] += 1

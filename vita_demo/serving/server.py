@@ -18,12 +18,12 @@ from vita_demo.serving.attachments import AttachmentReader
 from vita_demo.serving.connection import Connection
 from vita_demo.serving.daemon import in_daemon
 from vita_demo.serving.fetch import Fetcher
+from vita_demo.serving.guard import MAX_HEADER_BYTES
 from vita_demo.serving.keys import Keys
 from vita_demo.serving.server_options import ServerOptions
 from vita_demo.serving.service import ModelInfo, Owner, Service
 
 _MAX_CONNECTIONS = 512
-_MAX_HEADER_BYTES = 32_768
 _KEEP_ALIVE_S = 30
 _CLOSE_S = 2
 
@@ -149,7 +149,7 @@ def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_CLOSE_S,
-        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
     )
