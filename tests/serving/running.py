@@ -112,12 +112,17 @@ class Running:
             yield response
 
 
+def make(load: Callable[[], Any], on_ready: Callable[[str], None] = lambda _: None, **options: Any) -> ModelServer:
+    """Make a server that does not run yet."""
+    options = {"port": 0, **options}
+    return ModelServer(ModelSource().read(), "vita-tiny", ServerOptions(**options), load, on_ready)
+
+
 @contextmanager
 def running(load: Callable[[], Any], **options: Any) -> Iterator[Running]:
     """Run a server in a thread; it ends with the block."""
     ready = threading.Event()
-    options = {"port": 0, **options}
-    server = ModelServer(ModelSource().read(), "vita-tiny", ServerOptions(**options), load, lambda _: ready.set())
+    server = make(load, lambda _: ready.set(), **options)
     thread = threading.Thread(target=server.run)
     thread.start()
     owner = None

@@ -20,8 +20,8 @@ from vita_demo.errors import VitaDemoError
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
 from vita_demo.serving.api_error import ApiError, error_of
-from vita_demo.serving.daemon import in_daemon
 from vita_demo.serving.fetch import Fetcher
+from vita_demo.serving.loops import in_daemon
 from vita_demo.serving.query import Attachment, Question
 
 _READ_LIMIT_S = 60.0

@@ -9,7 +9,7 @@ from typing import Protocol
 from vita_demo.answer import Answer
 from vita_demo.generation.events import Event
 from vita_demo.serving.api_error import ApiError, error_of
-from vita_demo.serving.daemon import in_daemon
+from vita_demo.serving.loops import call_soon, in_daemon
 
 
 class Ticket(Protocol):
@@ -67,7 +67,7 @@ class LiveAnswer:
         loop = asyncio.get_running_loop()
 
         def notify() -> None:
-            loop.call_soon_threadsafe(self._wake.set)
+            call_soon(loop, self._wake.set)
 
         submitting = in_daemon(lambda: submit(notify), "submit")
         try:

@@ -16,10 +16,10 @@ from vita_demo.preprocess.decoder import end_decoders
 from vita_demo.serving.app import make_app
 from vita_demo.serving.attachments import AttachmentReader
 from vita_demo.serving.connection import Connection
-from vita_demo.serving.daemon import in_daemon
 from vita_demo.serving.fetch import Fetcher
 from vita_demo.serving.guard import MAX_HEADER_BYTES
 from vita_demo.serving.keys import Keys
+from vita_demo.serving.loops import call_soon, in_daemon
 from vita_demo.serving.server_options import ServerOptions
 from vita_demo.serving.service import ModelInfo, Owner, Service
 
@@ -124,7 +124,7 @@ class _DrainingServer(uvicorn.Server):
 
     def stop(self) -> None:
         """Drain and end; may be called from a signal's handler or another thread."""
-        self._loop.call_soon_threadsafe(self._begin_drain)
+        call_soon(self._loop, self._begin_drain)
 
     def _begin_drain(self) -> None:
         if self._draining is None:

@@ -71,7 +71,7 @@ class Service:
     Args:
         settings: the checkpoint's small files.
         info: what clients learn of the model.
-        reader: reads media.
+        reader: reads media; an attribute too.
         time_limit_s: the longest generation.
         queue: requests that may wait.
 
@@ -79,6 +79,8 @@ class Service:
         model_owner: makes the answers; None while the weights are loaded.
         draining: whether the server is about to end.
         metrics: of all doors.
+        reading: requests whose media are read.
+        live: answers that are being made, by their ids.
     """
 
     def __init__(
@@ -90,16 +92,16 @@ class Service:
         self.draining = False
         self._logprobs = Logprobs(settings.tokenizer)
         self._defaults = settings.config.generation_defaults
-        self._reader = reader
+        self.reader = reader
         self._time_limit_s = time_limit_s
         self._queue = queue
-        self._reading = 0
-        self._live: dict[str, LiveAnswer] = {}
+        self.reading = 0
+        self.live: dict[str, LiveAnswer] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.metrics.watch("running", "Answers that are being made.", lambda: getattr(self.model_owner, "running", 0))
         self.metrics.watch("waiting", "Answers in the queue.", lambda: getattr(self.model_owner, "waiting", 0))
-        self.metrics.watch("reading", "Requests whose media are read.", lambda: self._reading)
+        self.metrics.watch("reading", "Requests whose media are read.", lambda: self.reading)
 
     def check_ready(self) -> Owner:
         """Return the model's owner.
@@ -136,13 +138,13 @@ class Service:
         model_owner = self.check_ready()
         self.check_model(query.model)
         options = self._options(query)
-        if model_owner.waiting + self._reading >= self._queue:
+        if model_owner.waiting + self.reading >= self._queue:
             raise unavailable(f"{self._queue} requests are waiting already; try again soon", "queue_full")
-        self._reading += 1
+        self.reading += 1
         try:
-            media = await self._reader.read(query.questions)
+            media = await self.reader.read(query.questions)
         finally:
-            self._reading -= 1
+            self.reading -= 1
         exchanges = [
             Exchange(question.text, seen, question.answer)
             for question, seen in zip(query.questions, media, strict=True)
@@ -154,14 +156,14 @@ class Service:
             await live.begin(lambda notify: model_owner.submit(dialogue, options, owner=owner, notify=notify))
         except VitaDemoError as error:
             raise error_of(error) from error
-        self._live[live.id] = live
+        self.live[live.id] = live
         self._idle.clear()
         return live
 
     def end(self, live: LiveAnswer) -> None:
         """Let an answer go; one that has not ended is cancelled."""
-        del self._live[live.id]
-        if not self._live:
+        del self.live[live.id]
+        if not self.live:
             self._idle.set()
         if live.answer is None:
             live.cancel()
@@ -174,7 +176,7 @@ class Service:
         Raises:
             ApiError: 404 when it is not there, or somebody else's.
         """
-        live = self._live.get(answer_id.rpartition("-")[2])
+        live = self.live.get(answer_id.rpartition("-")[2])
         if live is None or live.owner != owner:
             raise ApiError(404, f"no answer {answer_id[:60]!r} is being made; it may have ended", code="not_found")
         live.cancel()
@@ -186,7 +188,7 @@ class Service:
             async with asyncio.timeout(DRAIN_S):
                 await self._idle.wait()
         except TimeoutError:
-            for live in self._live.values():
+            for live in self.live.values():
                 live.fail(unavailable("the server is shutting down; ask another, or later", "shutting_down"))
 
     def _options(self, query: Query) -> GenerationOptions:

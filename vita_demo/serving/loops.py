@@ -1,15 +1,22 @@
-"""Work in a thread that is awaited, and that does not keep the process from ending."""
+"""Between an event loop and threads: work that is awaited, and calls from a thread into the loop."""
 
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
+def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *arguments: Any) -> None:
+    """Let a loop call ``function``, from any thread; nothing happens once the loop is closed."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
+
+
 def in_daemon(function: Callable[[], Result], name: str) -> "asyncio.Future[Result]":
-    """Run ``function`` in a thread of its own and return its result's future.
+    """Run ``function`` in a thread that does not keep the process from ending, and return its result's future.
 
     Python waits for the threads of ``asyncio.to_thread`` at exit, however long they take.
     """
@@ -30,8 +37,7 @@ def in_daemon(function: Callable[[], Result], name: str) -> "asyncio.Future[Resu
             result = function()
         except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
             error = raised
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, error)
+        call_soon(loop, settle, result, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
