@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Shows the demo on the embedded model and a sample picture; further flags are passed on and win:
+# Shows the demo on the embedded model and a sample picture; further flags are passed on and win.  With serve it starts
+# the server instead.
 #
 #   ./enhanced_demo.sh
 #   ./enhanced_demo.sh --model_path VITA-MLLM/VITA-1.5 --image_path photo.jpg --question "What is this?"
+#   ./enhanced_demo.sh serve
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/environment.sh
 . "$here/scripts/environment.sh"
+if [ "${1:-}" = serve ]; then
+    use_environment serve
+    exec "$PYTHON" -m vita_demo "$@"
+fi
 use_environment
 
 # The sample question and picture stand in only where no flag brings its own.

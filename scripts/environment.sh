@@ -2,6 +2,8 @@
 #
 #   use_environment [EXTRA]
 #
+# EXTRA is serve or test, which holds what serve needs.
+#
 # An active environment that has the package is used as it is.  Otherwise .venv is made beside this checkout, once;
 # a mark in it says for which requirements, so that an interrupted or outdated one is completed.
 
@@ -43,15 +45,17 @@ install() {
 }
 
 use_environment() {
-    local extra=${1:-} mark python
+    local extra=${1:-} modules=vita_demo.cli mark python
+    [ "$extra" = serve ] && modules=$modules,fastapi,uvicorn,prometheus_client
     # Asked away from the checkout, where the package is found only if it is installed.
-    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -z "$extra" ] && (cd / && python -c 'import vita_demo.cli') 2>/dev/null; then
+    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ "$extra" != test ] && (cd / && python -c "import $modules") 2>/dev/null; then
         PYTHON=python
         return
     fi
     PYTHON=$root/.venv/bin/python
     mark=$root/.venv/.ready-$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum | cut -d' ' -f1)
-    [ -e "$mark-all" ] && return
+    [ -e "$mark-test" ] && return
+    [ "$extra" != test ] && [ -e "$mark-serve" ] && return
     [ -z "$extra" ] && [ -e "$mark" ] && return
     if [ ! -x "$PYTHON" ]; then
         python=$(find_python) || return 1
@@ -61,5 +65,5 @@ use_environment() {
     say "[2/2] installing packages into .venv, once; this takes a minute or two"
     install "$root${extra:+[$extra]}" || return 1
     touch "$mark"
-    [ -z "$extra" ] || touch "$mark-all"
+    [ -z "$extra" ] || touch "$mark-$extra"
 }

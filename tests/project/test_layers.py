@@ -31,7 +31,12 @@ HEAVY = {
     *("commands.report", "commands.run.replay"),
     *(f"commands.doctor.{name}" for name in ("checkpoint", "devices", "memory")),
 }
-ONLY_IN = {"rich": ("console", "commands"), "click": ("cli",), "prompt_toolkit": ("console",)}
+ONLY_IN = {
+    "rich": ("console", "commands"),
+    "click": ("cli",),
+    "prompt_toolkit": ("console",),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("serving",)),
+}
 
 
 def name_of(path: Path) -> str:
@@ -117,6 +122,8 @@ def loaded_modules(*arguments: str) -> set[str]:
         ("--help",),
         ("--version",),
         ("chat", "--help"),
+        ("serve", "--help"),
+        ("serve", "--host", "::"),
         ("--image_path", "missing.png", "--question", "x"),
         ("compare", "--question", "x", "--output", "x.docx"),
     ],
@@ -132,6 +139,8 @@ def test_help_and_input_errors_import_no_torch(arguments: tuple[str, ...]) -> No
         "prompt_toolkit",
         "matplotlib",
         "jinja2",
+        "fastapi",
+        "pydantic",
     }
 
 

@@ -16,10 +16,11 @@ from vita_demo.cli.doctor import doctor
 from vita_demo.cli.inspect import inspect
 from vita_demo.cli.replay import replay
 from vita_demo.cli.run import run
+from vita_demo.cli.serve import serve
 from vita_demo.errors import VitaDemoError
 from vita_demo.stdout import discard_stdout, prepare_streams
 
-COMMANDS = (run, chat, compare, inspect, doctor, replay, callbacks)
+COMMANDS = (run, chat, compare, inspect, serve, doctor, replay, callbacks)
 
 
 class DefaultGroup(click.Group):

@@ -1,0 +1,149 @@
+"""Reads the media of a request: bytes to a private file, to what the encoders take, beside the event loop.
+
+``load_media`` lets another process decode them, so that no file can end, hang or swell this one.
+"""
+
+import asyncio
+import base64
+import binascii
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.errors import VitaDemoError
+from vita_demo.preprocess.media import Media, load_media
+from vita_demo.request import Request
+from vita_demo.serving.api_error import ApiError, error_of
+from vita_demo.serving.fetch import Fetcher
+from vita_demo.serving.loops import in_daemon
+from vita_demo.serving.query import Attachment, Question
+
+_READ_LIMIT_S = 60.0
+_AT_ONCE = 4
+_WITHOUT_LINE_BREAKS = bytes.maketrans(b"", b""), b" \t\r\n"
+
+
+class AttachmentReader:
+    """Reads media for all requests.
+
+    Args:
+        config: of the model that will see them.
+        fetcher: gets what is behind URLs.
+
+    Attributes:
+        folder: holds the files while they are read; only this user may look into it.
+    """
+
+    def __init__(self, config: VitaConfig, fetcher: Fetcher) -> None:
+        self._config = config
+        self._fetcher = fetcher
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self.folder = Path(tempfile.mkdtemp(prefix="vita-demo-"))
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def read(self, questions: Sequence[Question]) -> list[Media]:
+        """Return what each question shows.
+
+        Raises:
+            ApiError: 400 for what cannot be read, is too large or takes too long.
+        """
+        numbers: Counter[str] = Counter()
+        media = []
+        try:
+            async with asyncio.timeout(_READ_LIMIT_S):
+                for question in questions:
+                    read = []
+                    for attachment in question.attachments:
+                        numbers[attachment.kind] += 1
+                        read.append(await self._read_beside(attachment, str(numbers[attachment.kind])))
+                    media.append(_joined(read))
+        except TimeoutError:
+            raise ApiError(400, f"the media take more than {_READ_LIMIT_S:.0f} s to read; send smaller ones") from None
+        return media
+
+    async def _read_beside(self, attachment: Attachment, name: str) -> Media:
+        async with self._free:
+            try:
+                return await in_daemon(lambda: self._read_one(attachment, name), "media")
+            except (ApiError, VitaDemoError) as error:
+                found = error_of(error)
+                raise ApiError(found.status, str(found), param=attachment.param, code=found.code) from error
+
+    def _read_one(self, attachment: Attachment, name: str) -> Media:
+        content = self._fetcher.fetch(attachment.source) if "://" in attachment.source[:10] else _decoded(attachment)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        path = folder / name
+        try:
+            path.write_bytes(content)
+            del content
+            media = load_media(_request(attachment, path), self._config, isolated=True)
+        except VitaDemoError as error:
+            # Where the file lies is nobody's business.
+            raise type(error)(str(error).replace(f"{folder}/", "")) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return _first_look(media) if attachment.one_tile else media
+
+
+def _request(attachment: Attachment, path: Path) -> Request:
+    """Return a request for a single file; its question is not used."""
+    kind, sampling = attachment.kind, attachment.sampling
+    return Request(
+        question="?",
+        image_paths=(path,) if kind == "image" else (),
+        video_path=path if kind == "video" else None,
+        audio_path=path if kind == "audio" else None,
+        fps=sampling.fps,
+        max_frames=sampling.max_frames,
+        start_s=sampling.start_s,
+        end_s=sampling.end_s,
+    )
+
+
+def _decoded(attachment: Attachment) -> bytes:
+    """Return the bytes of a data URL or of raw base64."""
+    head, comma, content = attachment.source.partition(",")
+    if not comma:
+        head, content = "", attachment.source
+    elif not head.startswith("data:") or not head.endswith(";base64"):
+        raise ApiError(400, f"the medium begins with {head[:40]!r}; give data:TYPE;base64,CONTENT, or raw base64")
+    try:
+        raw = content.encode("ascii").translate(*_WITHOUT_LINE_BREAKS)
+        decoded = base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise ApiError(400, f"the medium {content[:20]!r}… is not base64; encode the file's bytes") from None
+    if not decoded:
+        raise ApiError(400, "the medium is empty (0 bytes); give a file's content")
+    return decoded
+
+
+def _first_look(media: Media) -> Media:
+    """Return a picture as its thumbnail alone, which comes after its tiles."""
+    if media.tiles is None or len(media.tiles) == 1:
+        return media
+    return replace(media, tiles=media.tiles[-1:].copy(), notes=(f"{media.notes[0]}; seen as one, at low detail",))
+
+
+def _joined(parts: Sequence[Media]) -> Media:
+    """Return the media of one question in one piece: pictures or a video, and a sound."""
+    if len(parts) == 1:
+        return parts[0]
+    shown = [part for part in parts if part.tiles is not None]
+    tiles = [part.tiles for part in shown if part.tiles is not None]
+    return Media(
+        modality=shown[0].modality if shown else "text",
+        tiles=np.concatenate(tiles) if tiles else None,  # [N, S, S, 3]
+        fbank=next((part.fbank for part in parts if part.fbank is not None), None),
+        frames=sum(part.frames for part in parts),
+        notes=tuple(note for part in parts for note in part.notes),
+        read_s=sum(part.read_s for part in parts),
+    )

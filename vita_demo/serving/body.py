@@ -1,0 +1,99 @@
+"""Reads bodies: JSON only, with a limit that holds while they come in."""
+
+import asyncio
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from vita_demo.serving.api_error import ApiError, unavailable
+
+_READ_LIMIT_S = 60.0
+_BODIES_AT_ONCE = 8
+"""So many of the largest size may be in memory."""
+_MAX_FIELDS_SHOWN = 80
+
+
+class BodyReader:
+    """Reads the bodies of all requests.
+
+    Args:
+        limit_bytes: the largest body.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes = 0
+
+    async def read(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object that a request brings.
+
+        Raises:
+            ApiError: 413 for too much, 415 for another type, 408 for what comes too slowly, 400 for no object, 503
+                when other bodies take the memory.
+            ClientDisconnect: when the client has left.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise ApiError(415, f"the body's type is {kind[:60]!r}; send JSON with content-type: application/json")
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._limit_bytes:
+            await self._refuse_size(request)
+        content = bytearray()
+        try:
+            async with asyncio.timeout(_READ_LIMIT_S):
+                async for piece in request.stream():
+                    content += piece
+                    self._held_bytes += len(piece)
+                    if len(content) > self._limit_bytes:
+                        await self._refuse_size(request)
+                    if self._held_bytes > _BODIES_AT_ONCE * self._limit_bytes:
+                        raise unavailable("other requests' bodies take the memory; try again", "busy")
+        except TimeoutError:
+            raise ApiError(408, f"the body took more than {_READ_LIMIT_S:.0f} s to arrive; send less") from None
+        finally:
+            self._held_bytes -= len(content)
+        return parse_object(content)
+
+    async def _refuse_size(self, request: Request) -> NoReturn:
+        if "expect" not in request.headers:
+            await self._discard(request)
+        raise ApiError(
+            413,
+            f"the body has more than {self._limit_bytes:,} bytes; send smaller media, or start the server with a "
+            "higher --max_body_mb",
+            code="body_too_large",
+            headers={"connection": "close"},
+        )
+
+    async def _discard(self, request: Request) -> None:
+        """Read on for a while: a client that is still sending would see a broken connection instead of the answer."""
+        discarded = 0
+        while discarded < 2 * self._limit_bytes:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            discarded += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+
+
+def parse_object(content: bytes | bytearray) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        ApiError: 400 when it is none.
+    """
+    try:
+        parsed = json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ApiError(400, "the body is nested too deeply; send a plain object") from None
+    except ValueError as error:
+        raise ApiError(400, f"the body is not JSON ({str(error)[:_MAX_FIELDS_SHOWN]}); send a JSON object") from None
+    if not isinstance(parsed, dict):
+        raise ApiError(400, f"the body is a JSON {type(parsed).__name__}; send an object with its fields")
+    return parsed
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
