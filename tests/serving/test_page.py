@@ -54,7 +54,8 @@ GIVE = """([kinds, name, type, data]) => {
 CUT_OFF = """[...document.querySelectorAll("body *")].filter((one) => {
     const box = one.getBoundingClientRect();
     const dialog = one.closest("dialog")?.getBoundingClientRect() ?? {left: 0, right: innerWidth};
-    return one.checkVisibility({visibilityProperty: true}) && (box.left < dialog.left - 1 || box.right > dialog.right + 1);
+    const outside = box.left < dialog.left - 1 || box.right > dialog.right + 1;
+    return one.checkVisibility({visibilityProperty: true}) && outside;
 }).map((one) => one.outerHTML.slice(0, 80))"""
 
 
