@@ -48,3 +48,7 @@ class ComparisonError(VitaDemoError):
 
 class QueueFullError(VitaDemoError):
     """More requests wait than may."""
+
+
+class FailedRowsError(VitaDemoError):
+    """Rows of a batch that could not be answered."""

@@ -30,7 +30,7 @@ from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import build_prompt
 from vita_demo.request import Request, check_request
 from vita_demo.scheduling.claim import claim_slots
-from vita_demo.scheduling.many import stream_many
+from vita_demo.scheduling.many import ManyAnswers
 from vita_demo.scheduling.owner import ModelOwner
 
 
@@ -209,6 +209,7 @@ class Pipeline:
         *,
         slots: int | None = None,
         signal: StopSignal | None = None,
+        isolated: bool = False,
     ) -> Generator[tuple[int, Event], None, None]:
         """Answer many requests, several at once: in float32 each answer has the ids that it has alone.
 
@@ -221,6 +222,7 @@ class Pipeline:
             options: how to generate each of them; None is the checkpoint's defaults, greedy.
             slots: how many answers at once; None takes what fits, up to 8.
             signal: ends all answers from outside.
+            isolated: let decoding processes read all files; see ``load_media``.
 
         Yields:
             The number of a request, from 0, and the next event of its answer.
@@ -229,8 +231,8 @@ class Pipeline:
             ConfigError: when there is no memory for the slots.
         """
         options = options or GenerationOptions.resolve(self.settings.config.generation_defaults)
-        claimed = claim_slots(self.model, slots)
-        yield from stream_many(self.model, self.tokenizer, requests, options, claimed, signal or StopSignal())
+        maker = ManyAnswers(self.model, self.tokenizer, options, claim_slots(self.model, slots), isolated=isolated)
+        yield from maker.stream(requests, signal or StopSignal())
 
     def generate_many(
         self, requests: Iterable[Request], options: GenerationOptions | None = None, *, slots: int | None = None

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from vita_demo import __version__
+from vita_demo.cli.batch import batch
 from vita_demo.cli.callbacks import callbacks
 from vita_demo.cli.chat import chat
 from vita_demo.cli.command import SETTINGS, fail
@@ -20,7 +21,7 @@ from vita_demo.cli.serve import serve
 from vita_demo.errors import VitaDemoError
 from vita_demo.stdout import discard_stdout, prepare_streams
 
-COMMANDS = (run, chat, compare, inspect, serve, doctor, replay, callbacks)
+COMMANDS = (run, chat, compare, inspect, batch, serve, doctor, replay, callbacks)
 
 
 class DefaultGroup(click.Group):

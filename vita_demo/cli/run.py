@@ -49,6 +49,7 @@ def run(console: "Console", **flags: Any) -> None:
       chat       talk in turns
       compare    answer in several ways and compare them
       inspect    see what the model would see
+      batch      answer every row of a folder or a table
       serve      give the model to others, over HTTP
       doctor     check whether the model can run here
       replay     repeat a saved run

@@ -80,7 +80,7 @@ def _load_folder(path: Path, max_frames: int) -> Frames:
     files = [file for file in path.iterdir() if file.suffix.lower() in _PICTURES and _is_frame(file)]
     if not files:
         raise MediaError(f"folder {path} holds no pictures; give a video file or a folder of PNG or JPEG frames")
-    files.sort(key=_natural_order)
+    files.sort(key=natural_order)
     chosen = thin(range(len(files)), 1, max_frames)
     return Frames(images=tuple(load_image(files[i]) for i in chosen), times_s=(), total=len(files))
 
@@ -89,7 +89,7 @@ def _is_frame(file: Path) -> bool:
     return not file.name.startswith(".") and file.is_file()
 
 
-def _natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:
+def natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort 2.png before 10.png: runs of digits count as numbers."""
     parts = re.findall(r"[0-9]+|[^0-9]+", file.name)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], file.name
