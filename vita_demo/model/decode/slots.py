@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vita_demo.model.decode.batch_step import BatchStep
+from vita_demo.model.decode.batch_step import make_batch_step
 from vita_demo.model.decode.cuda_graph import Capture
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.language_model import KVCache, LanguageModel
@@ -26,10 +26,7 @@ class Slots:
         self._model, self._capture = model, capture
         with torch.inference_mode():
             cache = model.allocate_cache(capacity, count)
-            # Padded batches read positions that are not filled, and multiply them by zero: they must be finite.
-            for tensor in (cache.keys, cache.values):
-                tensor.zero_()
-            self._step = BatchStep(model, cache) if BatchStep.serves(model) else None
+            self._step = make_batch_step(model, cache)
         self.nbytes = cache.keys.nbytes + cache.values.nbytes
         self._caches = [
             KVCache(cache.keys[:, slot : slot + 1], cache.values[:, slot : slot + 1], cache.cos, cache.sin)

@@ -18,14 +18,14 @@ class Int8Linear(QuantizedLinear):
     Attributes:
         packed: int8 [N, K].
         scales: bfloat16 [N].
+        by_numba: whether Numba's kernel multiplies a few rows on the CPU, else torch's.
     """
 
     format: ClassVar[str] = "int8"
     rows_multiple: ClassVar[int] = 1
     # torch's kernel reads past the end of rows of other lengths.
     columns_multiple: ClassVar[int] = 32
-    # Whether Numba's kernel multiplies a few rows on the CPU, else torch's.
-    _by_numba = False
+    by_numba = False
 
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
         packed = torch.empty(self.out_features, self.in_features, dtype=torch.int8, device=device)
@@ -41,7 +41,7 @@ class Int8Linear(QuantizedLinear):
 
     def pack(self) -> None:
         """Choose and compile the CPU's kernel now, as the first answer would wait for it; the layout stays."""
-        self._by_numba = self.packed.device.type == "cpu" and self.large and numba_is_faster("int8", _time_products)
+        self.by_numba = self.packed.device.type == "cpu" and self.large and numba_is_faster("int8", _time_products)
 
     def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows of the weight, [R, K]."""
@@ -51,7 +51,7 @@ class Int8Linear(QuantizedLinear):
         """See ``QuantizedLinear``."""
         if len(x) >= MIN_CPU_GEMM_ROWS:
             return None
-        multiply = numba_product("int8") if self._by_numba else None
+        multiply = numba_product("int8") if self.by_numba else None
         return (multiply or multiply_with_torch)(x, self.packed, self.scales)
 
 

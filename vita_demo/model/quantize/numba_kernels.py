@@ -18,6 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from vita_demo.model.ops.numba_math import from_bfloat16
+
 # Several threads may generate at once, and not every threading layer of Numba allows that.
 numba.config.THREADING_LAYER = "threadsafe"
 
@@ -55,17 +57,6 @@ def _multiply(kernel: Any, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
     out = torch.empty(len(x), len(packed))
     kernel(x.float().contiguous().numpy(), packed.numpy(), scales.view(torch.uint16).numpy(), out.numpy())
     return out
-
-
-@intrinsic
-def _from_bfloat16(_, bits):
-    """Convert the 16 bits of a bfloat16, which Numba does not know, to float32: they are its upper half."""
-
-    def generate(_context, builder, _signature, arguments):
-        wide = builder.zext(arguments[0], ir.IntType(32))
-        return builder.bitcast(builder.shl(wide, wide.type(16)), ir.FloatType())
-
-    return types.float32(bits), generate
 
 
 @intrinsic
@@ -126,7 +117,7 @@ def _int8(x, packed, scales, out):
             total = _ZERO
             for k in range(packed.shape[1]):
                 total += x[m, k] * _FLOAT(packed[n, k])
-            out[m, n] = total * _from_bfloat16(scales[n])
+            out[m, n] = total * from_bfloat16(scales[n])
 
 
 @njit(parallel=True, fastmath=True, nogil=True, cache=True)
@@ -141,10 +132,10 @@ def _int4(x, packed, scales, out):
             for g in range(groups):
                 other, at = groups + g, g * group
                 low, high = _dot_nibbles(numbers, packed, at, half + at, n * half + at, group)
-                total += _FLOAT(low - eights[g]) * (steps[g] * _from_bfloat16(scales[0, n, g]))
-                total += _FLOAT(high - eights[other]) * (steps[other] * _from_bfloat16(scales[0, n, other]))
+                total += _FLOAT(low - eights[g]) * (steps[g] * from_bfloat16(scales[0, n, g]))
+                total += _FLOAT(high - eights[other]) * (steps[other] * from_bfloat16(scales[0, n, other]))
             for g in range(2 * groups):
-                total += sums[g] * _from_bfloat16(scales[1, n, g])
+                total += sums[g] * from_bfloat16(scales[1, n, g])
             out[m, n] = total
 
 
