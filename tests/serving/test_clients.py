@@ -133,21 +133,18 @@ def test_many_clients_at_once_get_their_own_answers(server: Running, scene: str)
 
 @pytest.mark.slow
 def test_llm_asks_about_a_picture(server: Running, tmp_path: Path) -> None:
-    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path), "HOME": str(tmp_path)}
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
 
     def llm(*arguments: object) -> str:
-        command = [sys.executable, "-m", "llm", *map(str, arguments)]
+        command = [sys.executable, "-m", "llm", "openai", "endpoint", f"{server.url}/v1", *map(str, arguments)]
         done = subprocess.run(
             command, env=environment, check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
         )
         return done.stdout
 
-    models = tmp_path / "extra-openai-models.yaml"
-    models.write_text(
-        f"- model_id: vita\n  model_name: {MODEL}\n  api_base: {server.url}/v1\n  vision: true\n  audio: true\n"
-    )
-    assert llm("-m", "vita", "Describe this image.", "-a", ASSETS / "scene.png").startswith("There ")
-    assert llm("-m", "vita", "hi", "--no-stream").strip()
+    assert llm("--models") == f"{MODEL}\n"
+    assert llm("-m", MODEL, "Describe this image.", "-a", ASSETS / "scene.png").startswith("There ")
+    assert llm("-m", MODEL, "hi", "--no-stream").strip()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

@@ -5,8 +5,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vita_demo.errors import InputError
-from vita_demo.request import check_text
 from vita_demo.serving.api_error import ApiError
 
 Model = TypeVar("Model", bound="Fields")
@@ -59,19 +57,6 @@ def bad_request(message: str, param: str | None, code: str | None = None) -> Api
     return ApiError(400, message, param=param, code=code)
 
 
-def checked_text(text: str, param: str) -> str:
-    """Return a text that a tokenizer can read.
-
-    Raises:
-        ApiError: 400 for half a character (a lone surrogate).
-    """
-    try:
-        check_text(text, param)
-    except InputError as error:
-        raise bad_request(str(error), param) from None
-    return text
-
-
 def stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
     """Return the texts that end an answer.
 
@@ -81,7 +66,7 @@ def stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = [stop] if isinstance(stop, str) else stop or []
     if len(stops) > MAX_STOPS or not all(stops):
         raise bad_request(f"stop has {len(stops)} texts; give up to {MAX_STOPS}, none of them empty", "stop")
-    return tuple(checked_text(text, "stop") for text in stops)
+    return tuple(stops)
 
 
 def refuse_unsupported(content: Mapping[str, Any], harmless: Mapping[str, tuple[Any, ...]]) -> None:
