@@ -1,6 +1,7 @@
 """Fields of request bodies: what pydantic checks, with one line for the first thing that is wrong."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,6 +12,7 @@ Model = TypeVar("Model", bound="Fields")
 MAX_STOPS = 4
 _MAX_SHOWN = 60
 _MAX_NAMED = 20
+_NOT_IN_NAMES = re.compile(r"[^\w.\[\]-]", re.ASCII)
 
 
 class Fields(BaseModel):
@@ -88,7 +90,6 @@ def refuse_unsupported(content: Mapping[str, Any], harmless: Mapping[str, tuple[
             raise bad_request(f"{name} is not supported by this model; leave it out", name, "unsupported_parameter")
 
 
-def named(fields: Iterator[str]) -> tuple[str, ...]:
-    """Return names of fields without effect as they fit into a header: the first ones, in ASCII."""
-    shown = ["".join(c if c.isascii() and c.isprintable() and c != "," else "?" for c in name) for name in fields]
-    return tuple(name[:_MAX_SHOWN] for name in shown[:_MAX_NAMED])
+def named(fields: Iterable[str]) -> tuple[str, ...]:
+    """Return the first names of fields without effect as they fit into a header: ASCII, without commas and spaces."""
+    return tuple(_NOT_IN_NAMES.sub("?", name[:_MAX_SHOWN]) or "?" for name in [*fields][:_MAX_NAMED])

@@ -70,6 +70,6 @@ def read_responses(content: Mapping[str, Any]) -> tuple[Query, ResponsesFields]:
         body.model,
         options,
         stream=bool(body.stream),
-        ignored=named(iter([*unknown, *others[:1], *parts.ignored])),
+        ignored=named([*unknown, *others[:1], *parts.ignored]),
     )
     return query, body
