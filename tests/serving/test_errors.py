@@ -50,7 +50,7 @@ def error_of(answer: Any, status: int = 400) -> dict[str, Any]:
         ({"messages": [USER, {"role": "assistant", "content": "x"}]}, "messages", "end with the question"),
         ({"messages": [{"role": "assistant", "content": "x"}, USER]}, "messages[0]", "follows no user's"),
         ({"messages": [USER, {"role": "system", "content": "x"}]}, "messages[1]", "put it first"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "UTF-8"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "half a character"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "required"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from starlette.requests import ClientDisconnect, Request
 
 from vita_demo.serving.api_error import ApiError, unavailable
+from vita_demo.serving.fields import bad_request, join
 
 _READ_LIMIT_S = 60.0
 _BODIES_AT_ONCE = 8
@@ -86,6 +87,8 @@ def parse_object(content: bytes | bytearray) -> dict[str, Any]:
     """
     try:
         parsed = json.loads(content, parse_constant=_refuse_constant)
+        if b"\\u" in content:
+            _check_texts(parsed, "")
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply; send a plain object") from None
     except ValueError as error:
@@ -93,6 +96,25 @@ def parse_object(content: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ApiError(400, f"the body is a JSON {type(parsed).__name__}; send an object with its fields")
     return parsed
+
+
+def _check_texts(value: Any, where: str) -> None:
+    """Refuse half a character, which the escape of a lone surrogate brings: no tokenizer and no answer can have it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_texts(key, where)
+            _check_texts(item, join(where, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_texts(item, join(where, number))
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise bad_request(
+                f"{where or 'the body'} has half a character (a lone surrogate) at {error.start}; send whole ones",
+                where or None,
+            ) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

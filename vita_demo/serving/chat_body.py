@@ -104,5 +104,5 @@ def read_chat(content: Mapping[str, Any]) -> Query:
         options,
         stream=bool(body.stream),
         usage_asked=bool(stream_options.include_usage),
-        ignored=named(iter([*unknown, *parts.ignored])),
+        ignored=named([*unknown, *parts.ignored]),
     )

@@ -50,9 +50,7 @@ def read_guide(content: Mapping[str, Any]) -> Query:
     if body.max_new_tokens is not None:
         options["max_new_tokens"] = body.max_new_tokens
     options["stop_strings"] = stop_strings(body.stop)
-    return Query(
-        questions, None, body.model, options, stream=body.stream is not False, ignored=named(iter(body.unknown))
-    )
+    return Query(questions, None, body.model, options, stream=body.stream is not False, ignored=named(body.unknown))
 
 
 class GuideAnswer:

@@ -2,7 +2,15 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 
 from vita_demo.answer import Answer
@@ -19,6 +27,7 @@ class ServerMetrics:
     """Counters, gauges and histograms of one server, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # they double the page and tell when a label was first seen
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from vita_demo.errors import InputError
 from vita_demo.request import Sampling
 from vita_demo.serving.api_error import error_of
-from vita_demo.serving.fields import Fields, bad_request, checked_text, join, read_fields
+from vita_demo.serving.fields import Fields, bad_request, join, read_fields
 from vita_demo.serving.query import Attachment, Kind
 
 MAX_FRAMES = 64
@@ -68,7 +68,7 @@ class PartReader:
             ApiError: 400 for parts that nothing here can read.
         """
         if isinstance(content, str):
-            return checked_text(content, where), ()
+            return content, ()
         if not isinstance(content, list):
             raise bad_request(f"{where} is a JSON {type(content).__name__}; give a text or a list of parts", where)
         texts, attachments = [], []
@@ -78,7 +78,7 @@ class PartReader:
             if kind in _TEXTS:
                 text = read_fields(_Text, part, place)
                 self._ignore(text, place)
-                texts.append(checked_text(text.text, join(place, "text")))
+                texts.append(text.text)
             elif isinstance(kind, str) and kind in _MEDIA:
                 attachments.append(self._attachment(part, kind, place))
             else:

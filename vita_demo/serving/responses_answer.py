@@ -129,7 +129,6 @@ class ResponsesAnswer:
             "output": output,
             "parallel_tool_calls": False,
             "previous_response_id": None,
-            "store": False,
             "temperature": body.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": "none",

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from vita_demo.serving.chat_body import MAX_MESSAGES, OptionFields
-from vita_demo.serving.fields import bad_request, checked_text, join, named, read_fields, refuse_unsupported
+from vita_demo.serving.fields import bad_request, join, named, read_fields, refuse_unsupported
 from vita_demo.serving.messages import read_messages
 from vita_demo.serving.parts import PartReader
 from vita_demo.serving.query import Query
@@ -55,8 +55,7 @@ def read_responses(content: Mapping[str, Any]) -> tuple[Query, ResponsesFields]:
             raise bad_request(f"{place} {kind!r:.60} is not supported; give messages", place, "unsupported_parameter")
     system, questions = read_messages(items, parts, "input")
     if body.instructions is not None:
-        instructions = checked_text(body.instructions, "instructions")
-        system = instructions if system is None else f"{instructions}\n{system}"
+        system = body.instructions if system is None else f"{body.instructions}\n{system}"
     options = body.options()
     if body.max_output_tokens is not None:
         options["max_new_tokens"] = body.max_output_tokens
@@ -71,6 +70,6 @@ def read_responses(content: Mapping[str, Any]) -> tuple[Query, ResponsesFields]:
         body.model,
         options,
         stream=bool(body.stream),
-        ignored=named(iter([*unknown, *others[:1], *parts.ignored])),
+        ignored=named([*unknown, *others[:1], *parts.ignored]),
     )
     return query, body
