@@ -16,6 +16,7 @@ from tests.conftest import ASSETS
 from tests.serving.fakes import FakeOwner
 from tests.serving.running import Running, data_url, eventually
 from vita_demo.errors import GenerationError
+from vita_demo.scheduling.dialogue import Exchange
 
 pytest.importorskip("playwright", reason="needs playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, ConsoleMessage, Download, Page, Request, Route, expect, sync_playwright  # noqa: E402
 
 # Only ends what hangs.
 WAIT_MS = 120_000
@@ -104,6 +105,10 @@ class Visit:
         """Wait for the end of the last answer and return its text."""
         self.page.locator(".exchange:last-child .foot .tools button").first.wait_for()
         return self.last(".said")
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something that happens here because of the page; its events come while it is asked something."""
+        eventually(lambda: self.page.evaluate("true") and holds())
 
     def last(self, selector: str) -> str:
         """The text of a part of the last exchange."""
@@ -285,16 +290,34 @@ def test_settings_go_into_the_request_and_outlive_a_reload(visitor: Visit) -> No
 
 
 @pytest.mark.parametrize("program", ["curl", "Python"])
-def test_a_copied_request_runs_and_gives_the_same_answer(visitor: Visit, program: str, tmp_path: Path) -> None:
+def test_a_copied_request_runs_beside_the_saved_files_and_asks_the_same(
+    visit: Callable[[Running], Visit], answering: Running, program: str, tmp_path: Path
+) -> None:
+    visitor = visit(answering)
     named = tmp_path / "a 'scene' at $HOME.png"
     shutil.copy(ASSETS / "scene.png", named)
-    visitor.attach(named)
-    visitor.ask("Describe this image.")
-    answer = visitor.ask('What colour is the "square"? `$HOME` \\n')
+    visitor.attach(named, "question.wav")
+    visitor.ask('What is "it"? `date` $HOME ${media_0} \\n \\\\ é 图')
+    visitor.ask("And why?")
     copied = visitor.copied(program)
-    assert f"It reads {named.name} from the folder" in visitor.page.inner_text("#note")
     assert len(copied) < 3000
-    assert run(program, copied, tmp_path) == answer
+    assert f"It reads {named.name}, question.wav from the folder" in visitor.page.inner_text("#note")
+    downloads: list[Download] = []
+    visitor.page.on("download", lambda download: downloads.append(download))  # noqa: PLW0108 - it marks what it calls
+    visitor.page.get_by_role("button", name="Save", exact=True).click()
+    visitor.until(lambda: len(downloads) == 2)
+    for download in downloads:
+        download.save_as(tmp_path / "saved" / download.suggested_filename)
+    assert run(program, copied, tmp_path / "saved") == "Hello there."
+    asked, copied_asked = (ticket.dialogue.exchanges for ticket in answering.owner.tickets[-2:])
+    assert [content_of(exchange) for exchange in copied_asked] == [content_of(exchange) for exchange in asked]
+
+
+def content_of(exchange: Exchange) -> tuple[Any, ...]:
+    """What is in an exchange, to be compared."""
+    media = exchange.media
+    arrays = [array if array is None else array.tobytes() for array in (media.tiles, media.fbank)]
+    return exchange.question, exchange.answer, media.modality, *arrays
 
 
 def test_a_small_medium_is_copied_with_the_request(visitor: Visit, tmp_path: Path) -> None:
@@ -342,7 +365,7 @@ def test_an_answer_stopped_in_the_middle_stays_and_can_be_asked_again(
         visitor.page.keyboard.press("Escape")
     else:
         visitor.page.get_by_role("button", name="Stop").click()
-    eventually(lambda: visitor.page.evaluate("1") and ticket.cancelled)
+    visitor.until(lambda: ticket.cancelled)
     assert visitor.answer() == "Good morning"
     assert visitor.last(".remark") == "Stopped."
     visitor.page.get_by_role("button", name="Again").click()
@@ -358,7 +381,7 @@ def test_an_answer_stopped_in_the_queue_leaves_it(visit: Callable[[Running], Vis
     visitor.begin("Hello?")
     ticket = scripted.owner.ticket()
     visitor.page.keyboard.press("Escape")
-    eventually(lambda: visitor.page.evaluate("1") and ticket.cancelled)
+    visitor.until(lambda: ticket.cancelled)
     assert visitor.answer() == ""
     assert visitor.last(".remark") == "Stopped."
 
@@ -409,7 +432,7 @@ def test_a_refusal_is_one_line_with_a_button_to_try_again(
     assert "not in a picture format" in visitor.last(".trouble span")
     assert "\n" not in visitor.last(".trouble span")
     visitor.page.get_by_role("button", name="Try again").click()
-    eventually(lambda: visitor.page.evaluate("1") and len(visitor.bodies) == 2)
+    visitor.until(lambda: len(visitor.bodies) == 2)
     visitor.answer()
     visitor.forget(400)
 
