@@ -58,5 +58,7 @@ def content_policy(text: str) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            # No text can become markup or a script.
+            "require-trusted-types-for 'script'",
         )
     )
