@@ -4,26 +4,29 @@ A name is looked up once, and the connection goes to the address that was checke
 elsewhere in between.  Redirects are checked like the first address.  Proxies of the environment are not used.
 """
 
-import http.client
 import ipaddress
 import re
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from vita_demo.errors import InputError, MediaError
 from vita_demo.local_files import temporary_path
 
+if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPResponse
+
 MAX_BYTES = 512 << 20
 MAX_S = 120.0
 SILENCE_S = 20.0
 _MAX_REDIRECTS = 5
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_OK = 200
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -39,6 +42,8 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
         InputError: when the address is none that may be fetched.
         MediaError: when it cannot be fetched, is too large, or takes too long.
     """
+    from http.client import HTTPException
+
     end_s = time.monotonic() + MAX_S
     what = f"{flag} {url}"
     for _ in range(_MAX_REDIRECTS + 1):
@@ -51,7 +56,7 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
                         return path
                     raise TimeoutError
                 url = urljoin(url, location)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = f"after {MAX_S:.0f} s" if time.monotonic() >= end_s else " ".join(str(error).split())
             raise MediaError(f"{what} cannot be fetched ({reason}); download it and give the file") from error
     raise MediaError(f"{what} is redirected more than {_MAX_REDIRECTS} times; give the file's own address")
@@ -65,7 +70,10 @@ def _checked(url: str, what: str) -> SplitResult:
 
 
 @contextmanager
-def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) -> Iterator[http.client.HTTPResponse]:
+def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
+    import http.client
+    import ssl
+
     secure, host = parts.scheme == "https", parts.hostname or ""
     port = parts.port or (443 if secure else 80)
     plain = _connect(host, port, what, allow_private)
@@ -84,7 +92,9 @@ def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) 
         plain.close()
 
 
-def _connect(host: str, port: int, what: str, allow_private: bool) -> socket.socket:
+def _connect(host: str, port: int, what: str, allow_private: bool) -> "socket.socket":
+    import socket
+
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(address[0]) for *_, address in found]
     if not allow_private and not all(map(is_public, addresses)):
@@ -106,13 +116,15 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut(connection: "socket.socket") -> None:
+    import socket
+
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _save(response: http.client.HTTPResponse, url: str, what: str) -> Path:
-    if response.status != http.client.OK:
+def _save(response: "HTTPResponse", url: str, what: str) -> Path:
+    if response.status != _OK:
         raise MediaError(f"{what}: the server answers {response.status} {response.reason}; check the address")
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:].lstrip(".")
     path, left = temporary_path(name or "download"), MAX_BYTES

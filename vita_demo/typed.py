@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from vita_demo.download import fetch
 from vita_demo.errors import InputError
 from vita_demo.local_files import as_path, expand, is_url, temporary_path
 
@@ -25,8 +26,6 @@ def typed_path(given: str | Path, flag: str, *, allow_url: bool = False, allow_p
         return as_path(given, flag)
     if not (allow_url or allow_private_url):
         raise InputError(f"{flag} {text} is a URL; give --allow_url to fetch it, or download it and give the file")
-    from vita_demo.download import fetch
-
     return fetch(text, flag, allow_private_url)
 
 
