@@ -25,7 +25,6 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.metrics import RunRecorder
 from vita_demo.model.loading.checkpoint import Checkpoint, Progress
-from vita_demo.model.quantize.replace import check_format
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.prompt import build_prompt
 from vita_demo.request import Request, check_request
@@ -94,7 +93,6 @@ class Pipeline:
             VitaDemoError: see ``load``.
         """
         use_threads(source.threads)
-        check_format(source.quantize)
         start = time.perf_counter()
         settings = settings or source.read()
         device = resolve_device(source.device)

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from vita_demo.errors import InputError
+from vita_demo.file_kind import other_flag
+from vita_demo.local_files import as_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +52,17 @@ class Request(Sampling):
 
     Attributes:
         question: the typed question; may be empty if a sound asks it.
-        image_paths: pictures, in the order of the prompt; paths may be given as text, a single one without a tuple.
+        image_paths: pictures, in the order of the prompt; a single one may come without a tuple.
         video_path: a video file, or a folder of pictures that are its frames in natural order.
         audio_path: a sound file, or a video file whose sound track is used.
         frame_cat: whether the projector that joins five frames is wanted (``--frameCat``).
 
+    Paths may be text.  Data URIs, bytes, Pillow images and arrays are taken too and become temporary files, which live
+    as long as a request has their paths; see ``local_files.as_path``.
+
     Raises:
-        InputError: when a value is out of range, a path does not exist, or there is nothing to ask.
+        InputError: when a value is out of range, a path does not exist, a file is
+            certainly of another kind, or there is nothing to ask.
     """
 
     question: str = ""
@@ -77,19 +84,19 @@ class Request(Sampling):
             )
         super().__post_init__()
         for path in self.image_paths:
-            check_file(path, "--image_path")
+            _check_medium(path, "--image_path")
         if self.video_path is not None and not self.video_path.is_dir():
-            check_file(self.video_path, "--video_path")
+            _check_medium(self.video_path, "--video_path")
         if self.audio_path is not None:
-            check_file(self.audio_path, "--audio_path")
+            _check_medium(self.audio_path, "--audio_path")
 
     def _make_paths(self) -> None:
         images: Any = self.image_paths
         images = tuple(images) if isinstance(images, list | tuple) else (images,)
-        object.__setattr__(self, "image_paths", tuple(_path(path, "image_paths") for path in images))
+        object.__setattr__(self, "image_paths", tuple(as_path(path, "image_paths") for path in images))
         for name in ("video_path", "audio_path"):
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else _path(value, name))
+            object.__setattr__(self, name, None if value is None else as_path(value, name))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -137,6 +144,14 @@ def check_file(path: Path, flag: str) -> None:
         raise InputError(f"{flag} {path} is empty (0 bytes); give another file")
 
 
+def _check_medium(path: Path, flag: str) -> None:
+    check_file(path, flag)
+    with suppress(PermissionError):  # which reading reports
+        other = other_flag(path, flag)
+        if other is not None:
+            raise InputError(f"{flag} {path} is a {other[0]} file; give it as {other[1]}")
+
+
 def refuse_input(path: Path, inputs: Iterable[Path], flag: str) -> None:
     """Refuse to write onto a file that is read, also under another name.
 
@@ -172,9 +187,3 @@ def check_text(text: object, name: str) -> None:
         raise InputError(
             f"{name} is not UTF-8 at its character {error.start + 1}; give it in UTF-8, as terminals do by default"
         ) from None
-
-
-def _path(value: Any, name: str) -> Path:
-    if not isinstance(value, str | Path):
-        raise InputError(f"{name} {value!r:.40} is no path; give a str or a Path")
-    return Path(value)

@@ -30,7 +30,7 @@ def test_callbacks_by_name_with_options(tmp_path: Path) -> None:
     [
         ("prgress", "did you mean progress"),
         ("qqq", "give logging, progress"),
-        ("trace:tpo=3", "known: path, top"),
+        ("trace:tpo=3", r"tpo is none of its options \(path, top\)"),
         ("trace:top=many", "top=many must be a number"),
         ("logging:level=loud", "cannot be made"),
         ("no.such.module:X", "cannot be imported"),

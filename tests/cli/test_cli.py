@@ -1,6 +1,9 @@
 """The command line as a user meets it: the answer on stdout, all else on stderr, one line for each mistake."""
 
+import base64
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +42,7 @@ def test_json_has_the_documented_keys(vita: Vita) -> None:
     answer = vita(*clip, "--max_new_tokens", 5, "--json").json
     assert list(answer) == [
         "schema_version", "text", "state", "token_ids", "prompt_tokens", "image_tokens", "audio_tokens", "frames",
-        "finish_reason", "metrics", "model", "host",
+        "finish_reason", "metrics", "model", "host", "request",
     ]  # fmt: skip
     assert answer["schema_version"] == 1
     assert len(answer["token_ids"]) == 5
@@ -85,20 +88,39 @@ def test_several_pictures_are_seen(vita: Vita) -> None:
         (("--question", "?", "--image_path", "gone.png"), 2, "gone.png does not exist"),
         (("--question", "?", "--model_path", "no/such/folder"), 2, "no/such/folder does not exist"),
         (("--question", "?", "--model_path", "/"), 1, "no config.json"),
-        (("--question", "?", "--model_path", "owner/name"), 1, "owner/name cannot be downloaded"),
+        (
+            ("--question", "?", "--model_path", "owner/name"),
+            1,
+            "owner/name cannot be downloaded (it is not in the local hub cache, and HF_HUB_OFFLINE is set)",
+        ),
         (("--question", "?", "--model_type", "mixtral-8x7b"), 2, "give --model_type qwen2p5_instruct"),
         (("--question", "?", "--conv_mode", "plain"), 2, "give --conv_mode qwen2p5_instruct"),
         (("--question", "?", "--model_base", "x"), 2, "merged"),
         (("--question", "?", "--device", "abacus"), 2, "--device abacus is unknown"),
-        (("--question", "?", "--device", "meta"), 2, "--device meta is not supported"),
+        (("--question", "?", "--device", "meta"), 2, "--device meta is unknown"),
         (("--question", "?", "--device", "cuda:99"), 2, "--device cuda:99 is not there"),
         (("--question", "?", "--dtype", "int3"), 2, "--dtype int3 is unknown"),
-        (("--question", "?", "--max_new_tokens", 0), 2, "max_new_tokens 0 must be"),
-        (("--question", "?", "--temperature", 1, "--top_p", 7), 2, "top_p 7"),
+        (("--question", "?", "--max_new_tokens", 0), 2, "--max_new_tokens 0 must be"),
+        (("--question", "?", "--temperature", 1, "--top_p", 7), 2, "--top_p 7"),
         (("--question", "?", "--frameCat"), 2, "joins five frames"),
-        (("--question", "?", "--temperature", -1), 2, "temperature -1.0 must be 0 (greedy) or more"),
+        (("--question", "?", "--temperature", -1), 2, "--temperature -1.0 must be 0 (greedy) or more"),
         (("--question", "?", "--max_new_tokens", "x"), 2, "'x' is not a valid integer"),
-        (("--question", "?", "--streming"), 2, "--streaming"),
+        (("--question", "?", "--streming"), 2, "--streming is no option; did you mean --streaming?"),
+        (("--qestion", "?"), 2, "--qestion is no option; did you mean --question?"),
+        (("--zzz", "?"), 2, "--zzz is no option; vita-demo run --help lists the options"),
+        (
+            ("inspect", "--image_path", "x.png"),
+            2,
+            "--image_path is no option of vita-demo inspect; give the file by itself",
+        ),
+        (("inspect",), 2, "FILE… is missing; write vita-demo inspect FILE…"),
+        (("replay",), 2, "DIR is missing; write vita-demo replay DIR"),
+        (("--question", "?", "--image_path", ASSETS / "question.wav"), 2, "is a sound file; give it as --audio_path"),
+        (("--question", "?", "--image_path", "https://example.org/x.png"), 2, "is a URL; give --allow_url to fetch it"),
+        (("--question", "-", "--image_path", "-"), 2, "- was given 2 times, and stdin can be read once"),
+        (("--question", "@gone.txt"), 2, "--question @gone.txt cannot be read"),
+        (("--question", "?", "--quantize", "int3"), 2, "--quantize int3 is unknown"),
+        (("--question", "?", "--callback", "progress:every=5"), 2, "every is none of its options (max_tokens,"),
         (("--question", "?", "--question", "!"), 2, "--question was given twice"),
         (("--audio_path", "a.wav", "--audio-path", "b.wav"), 2, "--audio_path was given twice"),
         (("--question", "?", "--end", "inf"), 2, "--end inf is no finite number"),
@@ -112,6 +134,13 @@ def test_mistakes_get_one_line_and_their_exit_code(vita: Vita, arguments: tuple,
     assert run.code == code
     assert run.out == ""
     assert "Traceback" not in run.err
+
+
+@pytest.mark.parametrize(
+    "mistake", [("--image_path", "gone.png"), ("--dtype", "int3"), ("--callback", "prgress"), ("--top_p", 7)]
+)
+def test_an_error_comes_before_the_model_is_introduced(vita: Vita, mistake: tuple) -> None:
+    assert vita("--question", "?", *mistake).err.startswith("error: ")
 
 
 def test_every_flag_can_be_switched_off(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,3 +297,62 @@ def test_an_error_of_a_strict_callback_is_one_line(vita: Vita, tmp_path: Path) -
     assert run.code == 1
     assert run.error == "ValueError: it broke; give --debug to see where it comes from"
     assert "Traceback" not in run.err
+
+
+def test_log_probabilities_are_in_the_json_that_asks_for_them(vita: Vita) -> None:
+    hi = ("--question", "hi", "--max_new_tokens", 2)
+    answer = vita(*hi, "--json", "--top_logprobs", 2).json
+    assert [len(token["alternatives"]) for token in answer["logprobs"]] == [2, 2]
+    assert [token["alternatives"][0]["id"] for token in answer["logprobs"]] == answer["token_ids"]
+    assert answer["logprobs"][0]["logprob"] == pytest.approx(
+        answer["logprobs"][0]["alternatives"][0]["logprob"], abs=1e-6
+    )
+    assert "logprobs" not in vita(*hi, "--json").json
+    token, *_ = map(json.loads, vita(*hi, "--jsonl", "--top_logprobs", 2).out.splitlines())
+    assert len(token["alternatives"]) == 2
+
+
+def test_the_json_names_the_request(vita: Vita) -> None:
+    request = vita(*SCENE, "--json").json["request"]
+    assert request["question"] == "Describe this image."
+    assert request["image_paths"] == [str(ASSETS / "scene.png")]
+
+
+def test_several_pictures_for_the_miniature_are_remarked_once(vita: Vita) -> None:
+    assert "one picture a question" not in vita(*SCENE).err
+    assert vita(*SCENE, "--image_path", ASSETS / "scene.png").err.count("one picture a question") == 1
+
+
+def test_what_stdin_and_files_say_is_asked(vita: Vita, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = vita("--question", "What can you do?", "--max_new_tokens", 9).out
+    (tmp_path / "q.txt").write_bytes("\ufeffWhat can you do?\r\n".encode())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert vita("--question", "@~/q.txt", "--max_new_tokens", 9).out == expected
+    monkeypatch.setattr(sys, "stdin", io.StringIO("What can you do?\n"))
+    assert vita("--question", "-", "--max_new_tokens", 9).out == expected
+
+
+def test_a_picture_comes_from_stdin_or_a_data_uri(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, content = vita(*SCENE).out, (ASSETS / "scene.png").read_bytes()
+    ask = ("--question", "Describe this image.", "--max_new_tokens", 12, "--image_path")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    run = vita(*ask, "-")
+    assert run.out == expected
+    assert "image stdin: 640 × 480" in run.err
+    assert vita(*ask, f"data:image/png;base64,{base64.b64encode(content).decode()}").out == expected
+
+
+def test_a_tilde_is_expanded_wherever_a_path_is_taken(
+    vita: Vita, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.png").write_bytes((ASSETS / "scene.png").read_bytes())
+    (tmp_path / "p.toml").write_text('image_path = "~/p.png"\nsave_run = "~/run"\n')
+    picture = ("--question", "?", "--max_new_tokens", 1)
+    callback = ("--callback", "file:path=~/answer.txt")
+    assert vita("--config=~/p.toml", *picture, *callback).code == 0
+    assert (tmp_path / "run" / "run.json").exists()
+    assert (tmp_path / "answer.txt").exists()
+    assert vita("inspect", "~/p.png", "--output", "~/seen.png").code == 0
+    assert (tmp_path / "seen.png").exists()
+    assert vita(*picture, "--vision_tower", "~/none").error.count(str(tmp_path)) == 1

@@ -82,4 +82,5 @@ def test_a_chat_refuses_lines_that_are_no_text() -> None:
     done = subprocess.run(command, input=b"caf\xe9\nhi\n", capture_output=True, check=False, cwd=ROOT, env=environment)
     assert b"is not UTF-8 at its character 4" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert done.stdout == b"Hello\n"
+    assert done.stdout == b""
+    assert done.returncode == 1

@@ -55,6 +55,11 @@ def test_what_reads_a_pipe_may_write_to_the_terminal(terminal: int) -> None:
         assert place_of(stdout, stderr) is Place.ELSEWHERE
 
 
+def test_a_file_that_gets_both_is_no_place_for_progress(tmp_path: Path) -> None:
+    with (tmp_path / "o.txt").open("w") as stdout, os.fdopen(os.dup(stdout.fileno()), "w") as stderr:
+        assert place_of(stdout, stderr) is Place.UNKNOWN
+
+
 def read_until(descriptor: int, words: bytes) -> bytes:
     content = b""
     while words not in content:

@@ -21,7 +21,9 @@ QWEN_DEFAULTS = {
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_by_name(values: dict) -> None:
-    with pytest.raises(ConfigError, match=next(iter(set(values) - {"do_sample", "max_new_tokens"}), "max_new_tokens")):
+    with pytest.raises(
+        ConfigError, match=next(iter(set(values) - {"do_sample", "max_new_tokens"}), "max_new_tokens").rstrip("s")
+    ):
         GenerationOptions(**values)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.conftest import ASSETS, DATA
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import MediaError
+from vita_demo.file_kind import other_flag
 from vita_demo.preprocess import decoder, media
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
@@ -37,8 +38,15 @@ def outcome(request: Request, config: VitaConfig, isolated: bool) -> dict[str, o
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
 
-@pytest.mark.parametrize("kind", ["image_paths", "video_path", "audio_path"])
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        pytest.param(path, kind, id=f"{path.name}-{kind}")
+        for path in FILES
+        for kind in ("image_paths", "video_path", "audio_path")
+        if other_flag(path, f"--{kind.removesuffix('s')}") is None
+    ],
+)
 def test_the_same_is_read_or_refused(config: VitaConfig, path: Path, kind: str) -> None:
     request = Request(question="?", **{kind: path})
     assert outcome(request, config, isolated=True) == outcome(request, config, isolated=False)

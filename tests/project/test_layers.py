@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "vita_demo"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LAYERS = (
     # records and rules
-    "errors", "resources", "stdout", "metrics", "request", "answer",
+    "errors", "resources", "stdout", "metrics",
+    "local_files", "download", "typed", "file_kind", "request", "answer",
     # the line of data
     "checkpoint", "prompt", "preprocess", "generation",
     "model.ops", "model", "model.quantize", "model.decode", "model.loading",
@@ -23,8 +24,8 @@ LAYERS = (
 ROOT = ("vita_demo", "vita_demo.__main__")
 """The package itself, which names what is public, and its entry point import from everywhere."""
 LIGHT = (
-    *("errors", "resources", "stdout", "metrics", "request", "answer", "checkpoint", "prompt", "preprocess", "console"),
-    *("callbacks", "commands", "cli"),
+    *("errors", "resources", "stdout", "metrics", "local_files", "download", "typed", "file_kind", "request"),
+    *("answer", "checkpoint", "prompt", "preprocess", "console", "callbacks", "commands", "cli"),
 )
 """What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""
 HEAVY = {

@@ -11,6 +11,7 @@ from vita_demo.console import Console
 from vita_demo.console.display import Display
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
+from vita_demo.local_files import expand
 from vita_demo.metrics import RunRecorder, RunStats
 
 
@@ -109,7 +110,7 @@ class ProgressCallback(GenerationCallback):
 
 
 class PerformanceCallback(GenerationCallback):
-    """Measures time to first token, time per token, and prefill and decode rates.
+    """Measures time to first token, time per token, and rates, which a command's closing summary shows.
 
     Attributes:
         stats: the ``RunStats`` of the last generation; None until it ends.
@@ -190,7 +191,7 @@ class FileCallback(GenerationCallback):
     """
 
     def __init__(self, path: str = "answer.txt") -> None:
-        self.path = Path(path)
+        self.path = expand(Path(path))
         self._file: IO[bytes] | None = None
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:

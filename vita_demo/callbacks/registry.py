@@ -73,9 +73,11 @@ def _parse(spec: str, text: str, kind: type[GenerationCallback]) -> dict[str, An
     options, values = options_of(kind), {}
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")
-        if not equals or key not in options:
+        if not equals:
+            raise ConfigError(f"--callback {spec}: {item!r} has no value; write key=value")
+        if key not in options:
             raise ConfigError(
-                f"--callback {spec}: {item!r} is no option; write key=value, known: {', '.join(options) or 'none'}"
+                f"--callback {spec}: {key} is none of its options ({', '.join(options) or 'it has none'})"
             )
         values[key] = _convert(spec, key, value, options[key])
     return values

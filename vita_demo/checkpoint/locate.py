@@ -1,6 +1,7 @@
 """Finds the folder of a model named by a path, a hub id or "embedded"."""
 
 import os
+import re
 from pathlib import Path
 
 from vita_demo.errors import CheckpointError, InputError
@@ -10,6 +11,16 @@ EMBEDDED = "embedded"
 RELEASED = "VITA-MLLM/VITA-1.5"
 NOTICE = f"the embedded model vita-tiny knows only simple shapes; --model_path {RELEASED} takes the real one"
 _NEEDED = ["*.json", "*.safetensors", "merges.txt", "vocab.json", "*train.yaml", "*global_cmvn"]
+
+
+def source_notes(model_path: str, pictures: int = 0) -> list[str]:
+    """Say in lines what a user should know of the model before it answers about so many pictures."""
+    if model_path != EMBEDDED:
+        return []
+    several = (
+        ["vita-tiny was trained on one picture a question, and answers about the last one"] if pictures > 1 else []
+    )
+    return [NOTICE, *several]
 
 
 def locate_checkpoint(model_path: str) -> Path:
@@ -100,8 +111,10 @@ def _download(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=_NEEDED))
     except Exception as error:
-        # The hub client raises errors of many libraries; the first line of the message is enough.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # The hub client raises errors of many libraries; the first sentence of the message is enough.
+        reason = re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0].rstrip(".") or type(error).__name__
+        if os.environ.get("HF_HUB_OFFLINE"):
+            reason = "it is not in the local hub cache, and HF_HUB_OFFLINE is set"
         raise CheckpointError(
             f"--model_path {repository} cannot be downloaded ({reason}); give a local folder"
         ) from error

@@ -1,11 +1,20 @@
 """The command that talks in turns."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vita_demo.cli.command import command, option_group
-from vita_demo.cli.options import FILE, generation_options, make_options, make_source, model_options
+from vita_demo.cli.options import (
+    FILE,
+    generation_options,
+    make_options,
+    make_source,
+    model_options,
+    typed_file,
+    url_options,
+)
 
 if TYPE_CHECKING:
     from vita_demo.console import Console
@@ -17,7 +26,7 @@ chat_options = option_group(
 )
 
 
-@command(chat_options, model_options, generation_options)
+@command(chat_options, option_group("Where files come from", *url_options), model_options, generation_options)
 def chat(console: "Console", **flags: Any) -> None:
     """Talk with VITA-1.5 in turns, about pictures, videos and sounds that it remembers.
 
@@ -25,7 +34,7 @@ def chat(console: "Console", **flags: Any) -> None:
     """
     from vita_demo.commands.chat.chat import begin_chat, run_chat
 
-    source = make_source(flags, console)
+    source = make_source(flags)
     saved = begin_chat(flags["system"], flags["load"])
-    settings = source.read()
-    run_chat(source, settings, saved, make_options(flags, settings), console, debug=flags["debug"])
+    fetch = partial(typed_file, flags=flags)
+    run_chat(source, saved, partial(make_options, flags), console, fetch=fetch, debug=flags["debug"])

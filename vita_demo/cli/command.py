@@ -1,5 +1,6 @@
 """What all commands have in common: grouped help, ``--debug``, a console, and errors in one line."""
 
+import difflib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -32,13 +33,31 @@ class GroupedCommand(click.Command):
     """A command whose help lists its flags by purpose."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse a second value of options that take one."""
-        if not ctx.resilient_parsing:
+        """Refuse a second value of options that take one, and say what is near an unknown option."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        try:
             _, _, order = self.make_parser(ctx).parse_args([*args])
-            for parameter in order:
-                if isinstance(parameter, Once) and order.count(parameter) > 1:
-                    raise click.UsageError(f"{parameter.opts[0]} was given twice; give one", ctx)
-        return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(self._unknown(ctx, error.option_name), ctx) from None
+        for parameter in order:
+            if isinstance(parameter, Once) and order.count(parameter) > 1:
+                raise click.UsageError(f"{parameter.opts[0]} was given twice; give one", ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            if not isinstance(error.param, click.Argument):
+                raise
+            name = error.param.make_metavar(ctx)
+            raise click.UsageError(f"{name} is missing; write {ctx.command_path} {name}", ctx) from None
+
+    def _unknown(self, ctx: click.Context, option: str) -> str:
+        names = [written for parameter in self.params for written in parameter.opts if written.startswith("--")]
+        near = difflib.get_close_matches(option, names, n=1)
+        if option.endswith("_path") and any(isinstance(parameter, click.Argument) for parameter in self.params):
+            return f"{option} is no option of {ctx.command_path}; give the file by itself: {ctx.command_path} FILE"
+        hint = f"did you mean {near[0]}?" if near else f"{ctx.command_path} --help lists the options"
+        return f"{option} is no option; {hint}"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group, in the order in which they were given."""

@@ -50,7 +50,7 @@ def compare(console: "Console", **flags: Any) -> None:
     for path in flags["output"]:
         refuse_input(path, request.paths, "--output")
     plan = Plan.of(flags["modes"], flags["runs"], flags["output"], flags["quantize"])
-    source = make_source(flags, console)
+    source = make_source(flags)
     settings = source.read()
     options = make_options({**flags, "strict_callbacks": False}, settings)
     plan.carry_out(source, settings, request, options, console)

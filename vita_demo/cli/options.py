@@ -1,22 +1,25 @@
 """The flags, in groups that commands share, and what they become."""
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vita_demo.checkpoint.locate import EMBEDDED, NOTICE
+from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cli.command import Once, option_group
 from vita_demo.errors import InputError
 from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
+from vita_demo.local_files import expand, is_url
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
+from vita_demo.typed import STDIN, typed_path, typed_text
 
 if TYPE_CHECKING:
     from vita_demo.checkpoint.settings import Settings
-    from vita_demo.console import Console
+
 EXAMPLES = """\b
 Examples:
   vita-demo --image_path photo.jpg --question "Describe this image." --streaming
@@ -24,8 +27,29 @@ Examples:
   vita-demo --audio_path question.wav --json
   vita-demo --config streaming --image_path photo.jpg --question "What is this?"
 """
-FILE = click.Path(path_type=Path)
 
+
+class _File(click.Path):
+    """A path, with ``~`` expanded also where no shell does it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return expand(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+class _Given(_File):
+    """A path, or what ``typed_path`` makes one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        is_text = isinstance(value, str) and (value.startswith("data:") or is_url(value))
+        return value if is_text else super().convert(value, param, ctx)
+
+
+FILE, GIVEN = _File(), _Given()
+
+url_options = (
+    click.option("--allow_url", is_flag=True, help="Fetch files that are given as http or https addresses."),
+    click.option("--allow_private_url", is_flag=True, help="Also from this machine and its network."),
+)
 sampling_options = (
     click.option("--fps", default=1.0, show_default=True, help="Video frames sampled per second."),
     click.option("--max_frames", default=16, show_default=True, help="At most so many video frames."),
@@ -35,10 +59,11 @@ sampling_options = (
 
 media_options = option_group(
     "What is asked",
-    click.option("--question", cls=Once, default="", help="What to ask. May be left out when --audio_path asks it."),
-    click.option("--image_path", type=FILE, multiple=True, help="A picture; may be given several times."),
-    click.option("--video_path", cls=Once, type=FILE, help="A video, or a folder of pictures as its frames."),
-    click.option("--audio_path", cls=Once, type=FILE, help="A sound file, or a video whose sound track is heard."),
+    click.option("--question", cls=Once, default="", help="What to ask: a text, @FILE or -; a sound can ask it too."),
+    click.option("--image_path", type=GIVEN, multiple=True, help="A picture; may be given several times."),
+    click.option("--video_path", cls=Once, type=GIVEN, help="A video, or a folder of pictures as its frames."),
+    click.option("--audio_path", cls=Once, type=GIVEN, help="A sound file, or a video whose sound track is heard."),
+    *url_options,
     *sampling_options,
     click.option("--frameCat", "frame_cat", is_flag=True, help="For checkpoints that join five frames."),
 )
@@ -83,6 +108,12 @@ generation_options = option_group(
     ),
     click.option("--time_limit_s", type=float, help="End the answer after so many seconds."),
     click.option("--seed", type=int, help="Make random draws repeatable."),
+    click.option(
+        "--top_logprobs",
+        type=int,
+        metavar="N",
+        help="Report each token's log-probability and the N likeliest, in JSON.",
+    ),
     click.option("--stop_string", "stop_strings", multiple=True, help="End before this text; repeatable."),
 )
 
@@ -97,23 +128,38 @@ output_options = option_group(
         help="Call this callback; repeatable. See vita-demo callbacks.",
     ),
     click.option("--strict_callbacks", is_flag=True, help="Let a callback's error end the answer."),
-    click.option("--show_state", is_flag=True, help="Print the model's state token before the answer."),
+    click.option(
+        "--show_state",
+        is_flag=True,
+        help="Print first what the model took the query for: ☜ typed text, ☞ speech, ☟ noise.",
+    ),
     click.option("--markdown", "as_markdown", is_flag=True, help="Render the answer as Markdown, at its end."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text."),
     click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one event a line, as JSON."),
     click.option("--save_run", type=FILE, metavar="DIR", help="Keep all that is needed to replay this run."),
+    click.option("--overwrite", is_flag=True, help="Let --save_run replace a run."),
     click.option("--quiet", is_flag=True, help="Say only warnings and errors beside the answer."),
     click.option("--verbose", is_flag=True, help="Say also which settings and weights answer."),
 )
 
 
 def make_request(flags: dict[str, Any]) -> Request:
-    """Build the request out of the flags."""
+    """Build the request out of the flags.
+
+    Raises:
+        InputError: when it cannot be answered.
+        MediaError: when a file cannot be fetched.
+    """
+    check_one_stdin(flags["question"], *flags["image_path"], flags["video_path"], flags["audio_path"])
+
+    def file(flag: str) -> Path | None:
+        return None if flags[flag] is None else typed_file(flags[flag], f"--{flag}", flags)
+
     return Request(
-        question=flags["question"],
-        image_paths=flags["image_path"],
-        video_path=flags["video_path"],
-        audio_path=flags["audio_path"],
+        question=typed_text(flags["question"], "--question"),
+        image_paths=tuple(typed_file(given, "--image_path", flags) for given in flags["image_path"]),
+        video_path=file("video_path"),
+        audio_path=file("audio_path"),
         fps=flags["fps"],
         max_frames=flags["max_frames"],
         start_s=flags["start"],
@@ -122,11 +168,27 @@ def make_request(flags: dict[str, Any]) -> Request:
     )
 
 
-def make_source(flags: dict[str, Any], console: "Console") -> ModelSource:
-    """Name the model that the flags ask for; the embedded one is introduced.
+def check_one_stdin(*given: object) -> None:
+    """Refuse that several flags read stdin.
 
     Raises:
-        InputError: for models of the original demo that are not VITA-1.5.
+        InputError: when there is more than one ``-``.
+    """
+    count = sum(str(value) == STDIN for value in given)
+    if count > 1:
+        raise InputError(f"{STDIN} was given {count} times, and stdin can be read once; give files for the others")
+
+
+def typed_file(given: str | Path, flag: str, flags: dict[str, Any]) -> Path:
+    """Return the file that a flag names; see ``typed_path``."""
+    return typed_path(given, flag, **{name: flags[name] for name in ("allow_url", "allow_private_url")})
+
+
+def make_source(flags: dict[str, Any]) -> ModelSource:
+    """Name the model that the flags ask for.
+
+    Raises:
+        InputError: for models of the original demo that are not VITA-1.5, and for unknown devices and formats.
     """
     if flags["model_base"]:
         raise InputError(
@@ -137,10 +199,7 @@ def make_source(flags: dict[str, Any], console: "Console") -> ModelSource:
             raise InputError(
                 f"--{flag} {flags[flag]}: this demo runs VITA-1.5 only; give --{flag} {MODEL_TYPE} or leave it out"
             )
-    source = ModelSource(**{field.name: flags[field.name] for field in fields(ModelSource)})
-    if source.model_path == EMBEDDED:
-        console.note(NOTICE)
-    return source
+    return ModelSource(**{field.name: flags[field.name] for field in fields(ModelSource)})
 
 
 def make_options(flags: dict[str, Any], settings: "Settings") -> GenerationOptions:
@@ -151,7 +210,7 @@ def make_options(flags: dict[str, Any], settings: "Settings") -> GenerationOptio
     """
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
              "min_new_tokens", "num_beams", "engine", "speculate", "time_limit_s", "seed",
-             "strict_callbacks")  # fmt: skip
+             "top_logprobs", "strict_callbacks")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
     explicit = {name: flags.get(name) for name in names}
     options = GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)

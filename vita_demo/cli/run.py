@@ -61,10 +61,11 @@ def run(console: "Console", **flags: Any) -> None:
     from vita_demo.commands.run.demo import Demo
 
     callbacks = flags["callback"] or (_DEFAULT_CALLBACKS if flags["enable_callbacks"] else ())
-    source = make_source(flags, console)
+    source = make_source(flags)
     settings = source.read()
     options = make_options(flags, settings)
-    Demo(source, settings, console, form, flags["show_state"], callbacks, flags["save_run"]).run(request, options)
+    saving = flags["save_run"], flags["overwrite"]
+    Demo(source, settings, console, form, flags["show_state"], callbacks, *saving).run(request, options)
 
 
 def _form(flags: dict[str, Any]) -> str:

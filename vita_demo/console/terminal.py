@@ -20,13 +20,13 @@ class Place(Enum):
 
     SAME = "to the same terminal"
     ELSEWHERE = "to a file or another terminal"
-    UNKNOWN = "into a pipe, whose reader may write to this terminal"
+    UNKNOWN = "into the file of stderr too, or into a pipe, whose reader may write to this terminal"
 
 
 def place_of(stdout: TextIO, stderr: TextIO) -> Place:
     """Find out where ``stdout`` goes."""
     if not stderr.isatty():
-        return Place.ELSEWHERE
+        return Place.UNKNOWN if _same_file(stdout, stderr) else Place.ELSEWHERE
     try:
         descriptors = stdout.fileno(), stderr.fileno()
         if not stdout.isatty():
@@ -38,6 +38,13 @@ def place_of(stdout: TextIO, stderr: TextIO) -> Place:
     if len(names) == 1:
         return Place.SAME
     return Place.UNKNOWN if "/dev/tty" in names else Place.ELSEWHERE
+
+
+def _same_file(one: TextIO, other: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+    except (OSError, AttributeError):
+        return False
 
 
 def width_of(terminal: TextIO) -> int:

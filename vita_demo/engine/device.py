@@ -20,21 +20,16 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device of this machine; "auto" is a GPU if there is one.
+    """Turn a ``ModelSource``'s name into a device of this machine; "auto" is a GPU if there is one.
 
     A GPU has its index then, as "cuda" alone is another one in a thread with another current device.
 
     Raises:
-        InputError: when the device is unknown or absent.
+        InputError: when the device is absent.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"--device {name} is unknown; give auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"--device {name} is not there ({torch.cuda.device_count()} CUDA devices found); give cpu or auto"
@@ -53,12 +48,7 @@ def resolve_dtype(name: str, declared: str, device: torch.device, parameters: in
     * if the checkpoint is in bfloat16, has more than 1 GiB in float32, and this processor decodes bfloat16 faster.
 
     A large model in float16 on a GPU is warned of.
-
-    Raises:
-        InputError: when the name is unknown.
     """
-    if name != "auto" and name not in _DTYPES:
-        raise InputError(f"--dtype {name} is unknown; give auto, {', '.join(_DTYPES)}")
     if name != "auto" or device.type == "cuda":
         dtype = _DTYPES.get(declared if name == "auto" else name, torch.bfloat16)
         if dtype == torch.float16 and device.type == "cuda" and 4 * parameters > _LARGE_BYTES:

@@ -80,12 +80,12 @@ class GenerationOptions:
         for name in ("temperature", "top_p", "min_p", "repetition_penalty", "time_limit_s"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ConfigError(f"{name} {value} must be a finite number")
+                raise ConfigError(f"--{name} {value} must be a finite number")
         checks = (
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
-            ("min_new_tokens", 0 <= self.min_new_tokens <= self.max_new_tokens, "between 0 and max_new_tokens"),
+            ("min_new_tokens", 0 <= self.min_new_tokens <= self.max_new_tokens, "between 0 and --max_new_tokens"),
             ("temperature", self.temperature >= 0, "0 (greedy) or more"),
-            ("temperature", self.temperature > 0 or not self.do_sample, "above 0; leave do_sample out to be greedy"),
+            ("temperature", self.temperature > 0 or not self.do_sample, "above 0; leave --do_sample out to be greedy"),
             ("top_k", self.top_k >= 0, "0 (off) or more"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("min_p", 0 <= self.min_p <= 1, "between 0 and 1"),
@@ -100,10 +100,11 @@ class GenerationOptions:
         )
         for name, holds, rule in checks:
             if not holds:
-                raise ConfigError(f"{name} {getattr(self, name)!r} must be {rule}")
+                flag = "--stop_string" if name == "stop_strings" else f"--{name}"
+                raise ConfigError(f"{flag} {getattr(self, name)!r} must be {rule}")
         if self.speculate and self.uses_transformers:
-            other = self.needs_transformers or "engine transformers"
-            raise ConfigError(f"speculate {self.speculate} works in the native engine only; leave it or {other} out")
+            other = self.needs_transformers or "--engine transformers"
+            raise ConfigError(f"--speculate {self.speculate} works in the native engine only; leave it or {other} out")
 
     @property
     def needs_transformers(self) -> str:

@@ -1,5 +1,6 @@
 """The chat as a user meets it: through a pipe, and at a terminal."""
 
+import base64
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from tests.conftest import ASSETS, ROOT, Run
 from vita_demo.commands.chat.saved_chat import read_chat
 from vita_demo.console.line_reader import PlainReader
 from vita_demo.conversation import Conversation
+from vita_demo.errors import InputError
 from vita_demo.generation.events import answer_of
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.pipeline import Pipeline
@@ -110,7 +112,9 @@ def test_undo_and_regen_and_system(talk: Talk, tmp_path: Path) -> None:
     assert talk("two", flags=("--system", "You are a pirate.")).out == answers[3] + "\n"
 
 
-def test_mistakes_get_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Path) -> None:
+def test_mistakes_get_one_line_and_the_chat_goes_on(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "broken.png"
     broken.write_text("no picture")
     lines = {
@@ -119,6 +123,11 @@ def test_mistakes_get_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Path) 
         "/image": "/image needs a path after it",
         "/image gone.png": "gone.png: there is no such file",
         '/image "gone': "No closing quotation",
+        f"/image {VOICE}": f"/image {VOICE} is a sound file; give it as /audio",
+        f"/image {broken}": "broken.png is not in a picture format",
+        f"/audio {broken}": "broken.png cannot be decoded",
+        f"/video {VOICE}": "is a sound file; give it as /audio",
+        "/image https://example.org/x.png": "is a URL; give --allow_url",
         "/audio " + "x" * 5000: "there is no such file",
         f"/video {CLIP} {CLIP}": "/video takes one path, not 2",
         "/undo 3": "nothing goes after /undo",
@@ -129,16 +138,55 @@ def test_mistakes_get_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Path) 
         f"/save {broken}": "broken.png is there already",
         f"/save {tmp_path}/no/folder": "No such file or directory",
     }
-    run = talk(*lines, f"/image {broken}", "Look?", f"/image {SCENE}", f"/video {CLIP}", "hi")
+    monkeypatch.setattr(PlainReader, "interactive", True)
+    run = talk(*lines, f"/image {SCENE}", f"/video {CLIP}", "hi")
     told = errors(run)
-    assert len(told) == len(lines) + 2
-    for error, words in zip(told, [*lines.values(), "broken.png", "do not go together"], strict=True):
+    assert len(told) == len(lines) + 1
+    for error, words in zip(told, [*lines.values(), "do not go together"], strict=True):
         assert words in error
     assert broken.read_text() == "no picture"
     assert "image scene.png" in run.err
     assert run.out.count("\n") == 1
     assert "Traceback" not in run.err
     assert "Traceback" in talk("/undo", flags=("--debug",)).err
+
+
+def test_a_piped_chat_stops_at_its_first_mistake(talk: Talk) -> None:
+    run = talk("hi", "/image gone.png", "What is this?")
+    assert run.code == 1
+    assert "gone.png: there is no such file" in run.error
+    assert run.out.count("\n") == 1
+
+
+def test_what_is_attached_survives_a_refused_question_until_it_is_detached(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Conversation.ask
+
+    def refuse(conversation: Conversation, request: Request, *arguments: object, **more: object) -> object:
+        if request.question == "refused?":
+            raise InputError("not now")
+        return ask(conversation, request, *arguments, **more)
+
+    monkeypatch.setattr(Conversation, "ask", refuse)
+    monkeypatch.setattr(PlainReader, "interactive", True)
+    file = tmp_path / "chat.json"
+    run = talk(
+        f"/image {SCENE}", "refused?", "What?", f"/image {SCENE}", "/detach", "/detach", "bare", f"/save {file}",
+        "/quit", "never asked",
+    )  # fmt: skip
+    assert run.error == "not now"
+    assert "detached scene.png" in run.err
+    assert "nothing was attached" in run.err
+    _, turns = read_chat(file)
+    assert [len(turn.request.image_paths) for turn in turns] == [1, 0]
+
+
+def test_a_chat_about_what_came_from_no_file_is_not_saved(talk: Talk, tmp_path: Path) -> None:
+    picture = base64.b64encode(SCENE.read_bytes()).decode()
+    run = talk(f"/image data:image/png;base64,{picture}", "What?", f"/save {tmp_path / 'x'}")
+    assert "data came from no file, so the conversation cannot be saved" in run.error
+    assert run.out.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -160,6 +208,7 @@ def test_flags_that_cannot_be_are_bad_usage(flags: tuple[object, ...], words: st
 
 def test_a_full_context_is_announced_once_and_then_refused(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conversation, "_limit", 210)
+    monkeypatch.setattr(PlainReader, "interactive", True)
     run = talk("one", "two", "three", "four", "five", "/undo", "six", flags=("--max_new_tokens", 20))
     told = [line for line in run.err.splitlines() if "positions of the context are left" in line]
     assert len(told) == 2
@@ -182,6 +231,7 @@ HELD = """
 import sys, time
 from vita_demo.cli import main
 from vita_demo.conversation import Conversation
+from vita_demo.errors import InputError
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.model.decode.decoder import Decoder
 state = {"steps": 0, "held": False}

@@ -47,6 +47,13 @@ def test_a_cell_has_median_ratio_and_span() -> None:
     assert comparison.cell(blocking, TEXT) == ("–", "", "")
 
 
+def test_a_single_run_has_no_span() -> None:
+    comparison = make_comparison(blocking=(1.0,), iterator=(3.0,))
+    assert comparison.cell(comparison.modes[1], TOTAL) == ("3.00", "×3.00", "")
+    assert comparison.conditions[0].startswith("1 run of each mode,")
+    assert make_comparison(blocking=(1.0, 2.0)).conditions[0].startswith("2 runs of each mode,")
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0456, "0.046"), (0.99951, "1.000"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1,234")]
 )

@@ -34,3 +34,5 @@ def test_a_pipe_gets_all_columns_and_no_colours(capsys: pytest.CaptureFixture[st
     assert out.splitlines()[0].split() == " ".join(ALL).split()
     verdict = "iterator differs from blocking in run 1 at step 7: id 1 in …'ours' instead of id 2 in …'theirs'"
     assert f"✗ {verdict}\n" in out
+    assert "minimum" not in out
+    assert len(out.split("\n\n")[0].splitlines()) == 5, "two lines of head, a rule, and one for each mode"

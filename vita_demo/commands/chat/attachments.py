@@ -1,10 +1,14 @@
 """The files that go with the next question of a chat."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vita_demo.errors import InputError
+from vita_demo.local_files import expand, is_url
+
+Fetch = Callable[[str, str], Path]
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,26 @@ class Attachments:
         return " + ".join(path.name for path in paths)
 
 
-def paths_after(command: str, argument: str, exist: bool = True) -> tuple[Path, ...]:
+def paths_after(command: str, argument: str, exist: bool = True, fetch: Fetch | None = None) -> tuple[Path, ...]:
     """Read what follows ``command`` as paths: one that may hold spaces, or several in shell quoting.
+
+    ``fetch`` makes paths of data URIs and URLs, of a word and the command.
 
     Raises:
         InputError: when there is none, a quote is not closed, or they shall ``exist`` and one does not.
+        MediaError: when a URL cannot be fetched.
     """
+    whole = expand(Path(argument))
+    if argument and _exists(whole):
+        return (whole,)
     try:
-        whole = Path(argument).expanduser()
-        if argument and _exists(whole):
-            return (whole,)
-        paths = tuple(Path(word).expanduser() for word in shlex.split(argument))
-    except (ValueError, RuntimeError) as error:
+        words = shlex.split(argument)
+    except ValueError as error:
         raise InputError(f"{command} {argument}: {error}; check the quotes and the path") from error
+    paths = tuple(
+        fetch(word, command) if fetch and (word.startswith("data:") or is_url(word)) else expand(Path(word))
+        for word in words
+    )
     if not paths:
         raise InputError(f"{command} needs a path after it")
     for path in paths:
@@ -55,13 +66,13 @@ def paths_after(command: str, argument: str, exist: bool = True) -> tuple[Path, 
     return paths
 
 
-def path_after(command: str, argument: str, exist: bool = True) -> Path:
+def path_after(command: str, argument: str, exist: bool = True, fetch: Fetch | None = None) -> Path:
     """Return the only path; see ``paths_after``.
 
     Raises:
         InputError: also when there are more.
     """
-    paths = paths_after(command, argument, exist)
+    paths = paths_after(command, argument, exist, fetch)
     if len(paths) > 1:
         raise InputError(f"{command} takes one path, not {len(paths)}; quote a path that holds spaces")
     return paths[0]

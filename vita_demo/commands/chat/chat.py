@@ -3,6 +3,7 @@
 stdout gets the answers and nothing else.  Knows no terminal: lines come from a ``LineReader``.
 """
 
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.answer import PromptSummary
+from vita_demo.checkpoint.locate import source_notes
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.chat.attachments import Attachments, path_after, paths_after
+from vita_demo.commands.chat.attachments import Attachments, Fetch, path_after, paths_after
 from vita_demo.commands.chat.saved_chat import SavedChat, read_chat, write_chat
 from vita_demo.commands.chat.view import show_turns, turn_line
 from vita_demo.commands.interrupt import interruptible
@@ -25,6 +27,7 @@ from vita_demo.errors import ConfigError, InputError, VitaDemoError
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.preprocess.media import load_media
 from vita_demo.request import Request
 
 if TYPE_CHECKING:
@@ -48,13 +51,24 @@ class Chat(GenerationCallback):
         conversation: what remembers.
         options: how to generate.
         console: where to say things.
+        check: reads files that are attached, to see whether they can be.
+        fetch: makes files of data URIs and URLs; see ``paths_after``.
         debug: show the traceback of an error.
     """
 
     def __init__(
-        self, conversation: "Conversation", options: GenerationOptions, console: Console, debug: bool = False
+        self,
+        conversation: "Conversation",
+        options: GenerationOptions,
+        console: Console,
+        *,
+        check: Callable[[Request], object] = lambda _: None,
+        fetch: Fetch | None = None,
+        debug: bool = False,
     ) -> None:
         self.conversation = conversation
+        self._check = check
+        self._fetch = fetch
         self.options = options
         self.console = console
         self.debug = debug
@@ -63,7 +77,11 @@ class Chat(GenerationCallback):
         self._done = False
 
     def run(self, reader: LineReader) -> None:
-        """Take entries until the end of input or ``/exit``."""
+        """Take entries until the end of input or ``/exit``.
+
+        Raises:
+            VitaDemoError: for the first entry that cannot be done, where nobody is there to put it right.
+        """
         while not self._done:
             names = self._attached.names
             entry = reader.read(f"{names} › " if names else "› ")
@@ -72,6 +90,8 @@ class Chat(GenerationCallback):
             try:
                 self.handle(entry)
             except VitaDemoError as error:
+                if not reader.interactive:
+                    raise VitaDemoError(str(error)) from error
                 if self.debug:
                     traceback.print_exc()
                 self.console.error(str(error))
@@ -90,9 +110,9 @@ class Chat(GenerationCallback):
             name, *rest = entry.split(maxsplit=1)
             self._run_command(name, rest[0].strip() if rest else "")
         elif entry.strip() or self._attached.audio_path is not None:
-            attached, self._attached = self._attached, Attachments()
-            request = Request(question=entry.strip(), **vars(attached))
+            request = Request(question=entry.strip(), **vars(self._attached))
             self._show(partial(self.conversation.ask, request))
+            self._attached = Attachments()
         elif self._attached.names:
             self.console.note(f"type a question about {self._attached.names}")
 
@@ -148,19 +168,33 @@ class Chat(GenerationCallback):
         self._told_full = full
 
     def _attach_images(self, argument: str) -> None:
-        images = (*self._attached.image_paths, *paths_after("/image", argument))
-        self._attach(replace(self._attached, image_paths=images))
+        images = paths_after("/image", argument, fetch=self._fetch)
+        self._attach(Attachments(image_paths=images), image_paths=(*self._attached.image_paths, *images))
 
     def _attach_video(self, argument: str) -> None:
-        self._attach(replace(self._attached, video_path=path_after("/video", argument)))
+        video = path_after("/video", argument, fetch=self._fetch)
+        self._attach(Attachments(video_path=video), video_path=video)
 
     def _attach_audio(self, argument: str) -> None:
-        self._attach(replace(self._attached, audio_path=path_after("/audio", argument)))
+        audio = path_after("/audio", argument, fetch=self._fetch)
+        self._attach(Attachments(audio_path=audio), audio_path=audio)
 
-    def _attach(self, attached: Attachments) -> None:
+    def _attach(self, new: Attachments, **changes: Any) -> None:
+        """Attach ``changes`` after a look at the files that are new."""
+        attached = replace(self._attached, **changes)
+        try:
+            request = Request(question="?", **vars(new))
+        except InputError as error:
+            raise InputError(re.sub(r"--(image|video|audio)_path", r"/\1", str(error))) from error
+        if new.video_path is None:  # to read one takes long
+            self._check(request)
         self._attached = attached
         alone = "" if attached.audio_path is None else "; an empty line lets the sound ask"
         self.console.note(f"the next question goes with {attached.names}{alone}")
+
+    def _detach(self, _: str) -> None:
+        names, self._attached = self._attached.names, Attachments()
+        self.console.note(f"detached {names}" if names else "nothing was attached")
 
     def _begin_anew(self, argument: str) -> None:
         self.conversation.restart(argument or None)
@@ -204,6 +238,7 @@ class Chat(GenerationCallback):
         Command("/image", "PATH…", "attach pictures to the next question", _attach_images),
         Command("/video", "PATH", "attach a video to the next question", _attach_video),
         Command("/audio", "PATH", "attach a sound; with an empty question it asks", _attach_audio),
+        Command("/detach", "", "take back what is attached", _detach),
         Command("/system", "[TEXT]", "begin anew with this system prompt, or with the model's own", _begin_anew),
         Command("/regen", "", "answer the last question again", _answer_again),
         Command("/undo", "", "take the last question and its answer back", _undo),
@@ -212,6 +247,7 @@ class Chat(GenerationCallback):
         Command("/load", "FILE", "go on with a saved conversation", _load),
         Command("/help", "", "list the commands", _help),
         Command("/exit", "", "end the chat, as Ctrl-D does", _exit),
+        Command("/quit", "", "the same", _exit),
     )
 
 
@@ -231,18 +267,22 @@ def begin_chat(system: str | None, load: Path | None) -> SavedChat:
 
 def run_chat(
     source: ModelSource,
-    settings: Settings,
     saved: SavedChat,
-    options: GenerationOptions,
+    make_options: Callable[[Settings], GenerationOptions],
     console: Console,
     *,
+    fetch: Fetch | None = None,
     debug: bool = False,
 ) -> None:
-    """Load the model and chat until the end of input.
+    """Load the model and chat until the end of input; see ``Chat``.
 
     Raises:
         VitaDemoError: when the model, the options or the saved conversation cannot be used.
     """
+    settings = source.read()
+    options = make_options(settings)
+    for note in source_notes(source.model_path):
+        console.note(note)
     with console.display() as display:
         display.stage("importing torch")
         from vita_demo.conversation import Conversation, check_options
@@ -259,4 +299,5 @@ def run_chat(
     reader = make_reader(console, commands, with_paths)
     if reader.interactive:
         console.note("/help lists the commands, Ctrl-D ends the chat")
-    Chat(conversation, options, console, debug).run(reader)
+    check = partial(load_media, config=settings.config)
+    Chat(conversation, options, console, check=check, fetch=fetch, debug=debug).run(reader)

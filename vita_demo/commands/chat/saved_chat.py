@@ -6,6 +6,7 @@ from typing import Any
 
 from vita_demo.answer import Answer, Turn
 from vita_demo.errors import InputError
+from vita_demo.local_files import TemporaryPath
 from vita_demo.request import Request
 
 SCHEMA_VERSION = 1
@@ -17,8 +18,10 @@ def write_chat(path: Path, system: str | None, turns: tuple[Turn, ...]) -> None:
     """Save a conversation; media are saved as absolute paths.
 
     Raises:
-        InputError: when the file cannot be written, or is there and no saved conversation.
+        InputError: when the file cannot be written, or is there and no saved conversation, or media were no files.
     """
+    for path in (path for turn in turns for path in turn.request.paths if isinstance(path, TemporaryPath)):
+        raise InputError(f"{path.name} came from no file, so the conversation cannot be saved; attach it as a file")
     content = {"schema_version": SCHEMA_VERSION, "system": system, "turns": [_turn_to_json(turn) for turn in turns]}
     try:
         if path.exists():

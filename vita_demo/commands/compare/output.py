@@ -66,7 +66,9 @@ def to_markdown(comparison: Comparison) -> str:
         "|---" + "|---:" * len(METRICS) + "|",
         *(_markdown_row(comparison, mode) for mode in comparison.modes),
         "",
-        f"Median, its ratio to {comparison.baseline.name}, and (minimum–maximum).",
+        f"Median, its ratio to {comparison.baseline.name}, and (minimum–maximum)."
+        if comparison.runs_per_mode > 1
+        else f"The ratio is to {comparison.baseline.name}.",
         "",
         *(f"{text[0].upper()}{text[1:]}." for text in (comparison.verdict, comparison.warning) if text),
         "",

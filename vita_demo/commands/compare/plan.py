@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import vita_demo
 from vita_demo.answer import Answer
+from vita_demo.checkpoint.locate import source_notes
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.compare.modes import MODES, Mode
@@ -94,6 +95,8 @@ class Plan:
             options = replace(options, seed=DEFAULT_SEED)
             console.note(f"every run samples with seed {DEFAULT_SEED}; --seed sets another")
 
+        for note in source_notes(source.model_path, len(request.image_paths)):
+            console.note(note)
         from vita_demo.pipeline import Pipeline
 
         with console.display() as display:

@@ -178,14 +178,16 @@ class Comparison:
     def cell(self, mode: ModeResult, metric: Metric) -> tuple[str, str, str]:
         """Write the spread of a metric, the same in every table: median, ratio such as "×1.02", and "0.98–1.20".
 
-        The median is a dash when no run has the metric; the ratio is empty for the baseline; the last is a single
-        number where both ends read the same.
+        The median is a dash when no run has the metric; the ratio is empty for the baseline; the last is empty for a
+        single run, and a single number where both ends read the same.
         """
         spread = self.spread(mode, metric.name)
         if spread is None:
             return "–", "", ""
         ratio = "" if spread.ratio is None or mode is self.baseline else f"×{spread.ratio:.2f}"
         ends = dict.fromkeys(metric.write(value) for value in (spread.minimum, spread.maximum))
+        if self.runs_per_mode == 1:
+            ends = {}
         return metric.write(spread.median), ratio, "–".join(ends)
 
     @property
@@ -203,8 +205,9 @@ class Comparison:
         sampling = f"sampled with seed {options['seed']}" if options["do_sample"] else "greedy"
         precision = f"{model['quantize']} and {model['dtype']}" if model.get("quantize") else model["dtype"]
         weights = f"{model['parameters'] / 1e6:,.1f} million parameters in {precision} on {model['device']}"
+        runs = "1 run" if self.runs_per_mode == 1 else f"{self.runs_per_mode} runs"
         return (
-            f"{self.runs_per_mode} runs of each mode, interleaved, after one warm-up of each · {sampling}",
+            f"{runs} of each mode, interleaved, after one warm-up of each · {sampling}",
             f"{weights} · prompt of {self.reference.stats.prompt_positions:,} positions",
             f"{host['platform']} · {host['processor']}, {host['cores']} cores · threads: {host['threads']}",
             " · ".join(f"{name} {version}" for name, version in self.versions.items()),

@@ -23,7 +23,9 @@ def print_comparison(comparison: Comparison, console: RichConsole | None = None)
     console.print(Text.assemble(mark, f" {comparison.verdict}"))
     if comparison.warning:
         console.print(Text.assemble(("note:", "yellow"), f" {comparison.warning}"))
-    legend = f"median, ×ratio to {comparison.baseline.name}; below: minimum–maximum"
+    single = comparison.runs_per_mode == 1
+    legend = f"{'' if single else 'median, '}×ratio to {comparison.baseline.name}"
+    legend += "" if single else "; below: minimum–maximum"
     for line in (legend, *comparison.conditions):
         console.print(line, style="dim")
 
@@ -46,7 +48,8 @@ def _table(comparison: Comparison, metrics: Sequence[Metric]) -> Table:
     for mode in comparison.modes:
         cells = (comparison.cell(mode, metric) for metric in metrics)
         texts = (
-            Text.assemble((median, "bold"), f" {ratio}".rstrip(), "\n", (span, "dim")) for median, ratio, span in cells
+            Text.assemble((median, "bold"), f" {ratio}".rstrip(), span and "\n", (span, "dim"))
+            for median, ratio, span in cells
         )
         table.add_row(mode.name, *texts)
     return table

@@ -59,5 +59,11 @@ def event_record(event: Event) -> dict[str, Any]:
     if event.finish_reason is not None:
         return {"event": "end", "finish_reason": event.finish_reason, "text": event.text, "clock_s": event.time_s}
     record = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text, "clock_s": event.time_s}
-    extra = {"state": event.state, "logprob": event.logprob}
-    return {**record, **{name: value for name, value in extra.items() if value is not None}}
+    state = {} if event.state is None else {"state": event.state}
+    return {**record, **state, **({} if event.logprob is None else logprob_record(event))}
+
+
+def logprob_record(event: Event) -> dict[str, Any]:
+    """Return a token's log-probability, and the likeliest tokens where these were asked for."""
+    alternatives = [{"id": token_id, "logprob": logprob} for token_id, logprob in event.alternatives]
+    return {"logprob": event.logprob, **({"alternatives": alternatives} if alternatives else {})}

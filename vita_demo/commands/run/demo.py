@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from vita_demo.answer import Answer
 from vita_demo.callbacks.builtin import FileCallback
 from vita_demo.callbacks.registry import make_callback
+from vita_demo.checkpoint.locate import source_notes
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.interrupt import interruptible
-from vita_demo.commands.run.answer_writer import AnswerWriter
-from vita_demo.commands.run.saved_run import SavedRun
+from vita_demo.commands.run.answer_writer import AnswerWriter, logprob_record
+from vita_demo.commands.run.saved_run import SavedRun, refuse_existing
 from vita_demo.console import Console
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
@@ -40,6 +41,7 @@ class Demo(GenerationCallback):
         show_state: write the state token before the text.
         callbacks: who watches too, as the command line names them.
         save_run: the folder that keeps the run; None keeps nothing.
+        overwrite: replace a run that is there.
     """
 
     source: ModelSource
@@ -49,6 +51,7 @@ class Demo(GenerationCallback):
     show_state: bool = False
     callbacks: tuple[str, ...] = ()
     save_run: Path | None = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Prepare what draws."""
@@ -64,6 +67,8 @@ class Demo(GenerationCallback):
             raise ConfigError(
                 f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
             )
+        if self.save_run is not None and not self.overwrite:
+            refuse_existing(self.save_run)
         if self.save_run is not None and options.do_sample and options.seed is None:
             options = replace(options, seed=randbits(32))
         given = {
@@ -75,6 +80,8 @@ class Demo(GenerationCallback):
         for callback in callbacks:
             if isinstance(callback, FileCallback):
                 refuse_input(callback.path, request.paths, "--callback")
+        for note in source_notes(self.source.model_path, len(request.image_paths)):
+            self.console.note(note)
         with self._display:
             pipeline, media = self._load(request)
             self._introduce(pipeline, media)
@@ -135,13 +142,17 @@ class Demo(GenerationCallback):
         """Write the answer as it comes, and save the run if asked."""
         from vita_demo.commands.report import report
 
+        def record() -> dict[str, Any]:
+            logprobs = [logprob_record(event) for event in seen if event.logprob is not None]
+            asked = {"request": request.to_json()} | ({"logprobs": logprobs} if logprobs else {})
+            return {**report(answer, pipeline, options), **asked}
+
         writer = AnswerWriter(self._display, self.form, self.show_state)
         seen = [writer.event(event) for event in events]
         answer = answer_of(seen)
-        writer.end(answer, lambda: report(answer, pipeline, options))
+        writer.end(answer, record)
         if self.save_run is not None:
-            run = SavedRun(request, options, pipeline.source, report(answer, pipeline, options))
-            run.save(self.save_run, seen)
+            SavedRun(request, options, pipeline.source, record()).save(self.save_run, seen)
         return answer
 
 

@@ -1,7 +1,5 @@
 """Repeats a saved run and compares."""
 
-from pathlib import Path
-
 from vita_demo.commands.difference import first_difference
 from vita_demo.commands.run.saved_run import SavedRun
 from vita_demo.errors import GenerationError
@@ -9,16 +7,14 @@ from vita_demo.model.ops.cpu_profile import CpuProfile, use_cpu_profile
 from vita_demo.pipeline import Pipeline
 
 
-def replay(folder: Path) -> str:
+def replay(saved: SavedRun) -> str:
     """Generate again what ``--save_run`` kept, and return one line that says that the token ids are the same.
 
     The run's device, dtype, threads and CPU profile are used again, so that it rounds as before.
 
     Raises:
-        InputError: when the folder holds no run.
         GenerationError: when the token ids differ; its message says where first.
     """
-    saved = SavedRun.load(folder)
     use_cpu_profile(CpuProfile.from_dict(saved.report["host"]["cpu_profile"]))
     try:
         after = Pipeline.of(saved.source).generate(saved.request, saved.options).token_ids

@@ -1,8 +1,10 @@
-"""A run in a folder, whole enough to be run again: ``run.json`` and ``events.jsonl``."""
+"""A run in a folder, whole enough to be run again: ``run.json``, ``events.jsonl``, and media that were no files."""
 
+import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +13,7 @@ from vita_demo.commands.run.answer_writer import event_record
 from vita_demo.errors import InputError
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.local_files import TemporaryPath
 from vita_demo.request import Request
 
 SCHEMA_VERSION = 2
@@ -25,28 +28,32 @@ class SavedRun:
         options: how it was generated, seed included.
         source: the model, with the device, dtype and threads that were used.
         report: the object that ``--json`` prints.
+        digests: of the media, by their absolute paths; empty in runs that were saved without.
     """
 
     request: Request
     options: GenerationOptions
     source: ModelSource
     report: dict[str, Any]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path, events: Iterable[Event]) -> None:
-        """Write both files, with absolute paths; an older run in the folder is replaced.
+        """Write the files, with absolute paths; an older run in the folder is replaced.
 
         Raises:
             InputError: when the folder cannot be written.
         """
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "request": self.request.to_json(absolute=True),
-            "options": asdict(self.options),
-            "model": self.source.to_json(),
-            "report": self.report,
-        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            request = _with_own_media(self.request, folder)
+            content = {
+                "schema_version": SCHEMA_VERSION,
+                "request": request.to_json(absolute=True),
+                "media": {str(path.absolute()): digest(path) for path in request.paths},
+                "options": asdict(self.options),
+                "model": self.source.to_json(),
+                "report": self.report,
+            }
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             # Names of files may have any bytes, which Python keeps as surrogates.
             (folder / "run.json").write_text(text, "utf-8", "surrogateescape")
@@ -56,6 +63,11 @@ class SavedRun:
             raise InputError(
                 f"--save_run {folder} cannot be written ({error.strerror}); give another folder"
             ) from error
+
+    def changed_media(self) -> list[str]:
+        """Return the names of files whose content is not what it was."""
+        paths = [Path(name) for name in self.digests]
+        return [path.name for path in paths if digest(path) != self.digests[str(path)]]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -70,11 +82,53 @@ class SavedRun:
                 raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
             options = {name: _tuples(value) for name, value in content["options"].items()}
             request, source = Request.from_json(content["request"]), ModelSource.from_json(content["model"])
-            return cls(request, GenerationOptions(**options), source, content["report"])
+            digests = content.get("media", {})
+            return cls(request, GenerationOptions(**options), source, content["report"], digests)
         except FileNotFoundError:
             raise InputError(f"{folder} holds no run.json; give a folder that --save_run wrote") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder / 'run.json'} cannot be read ({error}); save the run again") from error
+
+
+def refuse_existing(folder: Path) -> None:
+    """Refuse to replace a run.
+
+    Raises:
+        InputError: when there is one in ``folder``.
+    """
+    if (folder / "run.json").exists():
+        raise InputError(f"--save_run {folder} holds a run already; give --overwrite to replace it, or another folder")
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files and their names, in hexadecimal digits."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        names = "".join(f"{digest(file)} {file.name}\n" for file in files)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _with_own_media(request: Request, folder: Path) -> Request:
+    """Copy temporary files, as stdin and URLs become, into the run's folder, and let the request name the copies."""
+
+    def own(path: Path, kind: str) -> Path:
+        if not isinstance(path, TemporaryPath):
+            return path
+        copy = folder / f"{kind}-{path.name}"
+        if path.is_dir():
+            return Path(shutil.copytree(path, copy, dirs_exist_ok=True))
+        return Path(shutil.copyfile(path, copy))
+
+    images = tuple(own(path, f"image{number}") for number, path in enumerate(request.image_paths, 1))
+    video, audio = request.video_path, request.audio_path
+    return replace(
+        request,
+        image_paths=images,
+        video_path=video and own(video, "video"),
+        audio_path=audio and own(audio, "audio"),
+    )
 
 
 def _tuples(value: Any) -> Any:

@@ -10,23 +10,12 @@ import torch
 from torch import nn
 
 from vita_demo.checkpoint.config import TextConfig
-from vita_demo.errors import InputError
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.int4 import Int4Linear
 from vita_demo.model.quantize.int8 import Int8Linear
 from vita_demo.model.quantize.linear import QuantizedLinear, row_blocks
 
 FORMATS: Mapping[str, type[QuantizedLinear]] = {"int8": Int8Linear, "int4": Int4Linear}
-
-
-def check_format(quantize: str | None) -> None:
-    """Accept a format of ``FORMATS``, or None.
-
-    Raises:
-        InputError: when the format is unknown.
-    """
-    if quantize is not None and quantize not in FORMATS:
-        raise InputError(f"--quantize {quantize} is unknown; give {' or '.join(FORMATS)}, or leave it out")
 
 
 def replace_linears(model: LanguageModel, quantize: str) -> dict[str, QuantizedLinear]:

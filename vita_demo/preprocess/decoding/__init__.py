@@ -1,4 +1,4 @@
 """What a decoding process does: containers, sound tracks and animated pictures, read with FFmpeg and Pillow.
 
-Knows no numpy at the top and nothing of the other packages' records, so that the process starts quickly.
+``process.py`` imports the others when they are needed, so that the process starts quickly.
 """

@@ -1,0 +1,138 @@
+"""Fetches a file from the web: by http and https alone, bounded in size and time, and from public addresses.
+
+A name is looked up once, and the connection goes to the address that was checked, so that a name server cannot send it
+elsewhere in between.  Redirects are checked like the first address.  Proxies of the environment are not used.
+"""
+
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from vita_demo.errors import InputError, MediaError
+from vita_demo.local_files import temporary_path
+
+if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPResponse
+
+MAX_BYTES = 512 << 20
+MAX_S = 120.0
+SILENCE_S = 20.0
+_MAX_REDIRECTS = 5
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_OK = 200
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+
+def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
+    """Download a file into a temporary one.
+
+    Args:
+        url: the address.
+        flag: for the messages of errors.
+        allow_private: fetch from this machine and its network too.
+
+    Raises:
+        InputError: when the address is none that may be fetched.
+        MediaError: when it cannot be fetched, is too large, or takes too long.
+    """
+    from http.client import HTTPException
+
+    end_s = time.monotonic() + MAX_S
+    what = f"{flag} {url}"
+    for _ in range(_MAX_REDIRECTS + 1):
+        try:
+            with _response(_checked(url, what), what, allow_private, end_s) as response:
+                location = response.headers.get("Location", "")
+                if response.status not in _REDIRECTS or not location:
+                    path = _save(response, url, what)
+                    if time.monotonic() < end_s:
+                        return path
+                    raise TimeoutError
+                url = urljoin(url, location)
+        except (OSError, ValueError, HTTPException) as error:
+            reason = f"after {MAX_S:.0f} s" if time.monotonic() >= end_s else " ".join(str(error).split())
+            raise MediaError(f"{what} cannot be fetched ({reason}); download it and give the file") from error
+    raise MediaError(f"{what} is redirected more than {_MAX_REDIRECTS} times; give the file's own address")
+
+
+def _checked(url: str, what: str) -> SplitResult:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{what}: only http and https are fetched; download it and give the file")
+    return parts
+
+
+@contextmanager
+def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
+    import http.client
+    import ssl
+
+    secure, host = parts.scheme == "https", parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    plain = _connect(host, port, what, allow_private)
+    # A timeout holds for each read; this one ends them all.
+    timer = threading.Timer(max(end_s - time.monotonic(), 0), _shut, (plain,))
+    timer.start()
+    try:
+        made = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = made(host, port)
+        connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
+        target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        connection.request("GET", target, headers={"User-Agent": "vita-demo", "Accept": "*/*"})
+        yield connection.getresponse()
+    finally:
+        timer.cancel()
+        plain.close()
+
+
+def _connect(host: str, port: int, what: str, allow_private: bool) -> "socket.socket":
+    import socket
+
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in found]
+    if not allow_private and not all(map(is_public, addresses)):
+        raise InputError(
+            f"{what} lies at {addresses[0]}, on this machine or its network; give --allow_private_url if that is meant"
+        )
+    return socket.create_connection((addresses[0], port), SILENCE_S)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address, or the one that it wraps, is one of the internet's."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = (
+            ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
+        )
+        if inner is not None:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast
+
+
+def _shut(connection: "socket.socket") -> None:
+    import socket
+
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _save(response: "HTTPResponse", url: str, what: str) -> Path:
+    if response.status != _OK:
+        raise MediaError(f"{what}: the server answers {response.status} {response.reason}; check the address")
+    name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:].lstrip(".")
+    path, left = temporary_path(name or "download"), MAX_BYTES
+    with path.open("wb") as file:
+        while block := response.read(1 << 16):
+            left -= file.write(block)
+            if left < 0:
+                raise MediaError(f"{what} has more than {MAX_BYTES >> 20} MiB; download it and give the file")
+    if response.length:
+        raise ConnectionError(f"{response.length:,} bytes are missing")
+    return path
