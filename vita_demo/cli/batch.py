@@ -44,7 +44,7 @@ def batch(console: "Console", **flags: Any) -> None:
 
     console.handle_logs(logging.WARNING)
     sampling = Sampling(fps=flags["fps"], max_frames=flags["max_frames"], start_s=flags["start"], end_s=flags["end"])
-    source = make_source(flags, console)
+    source = make_source(flags)
     settings = source.read()
     options = make_options({**flags, "strict_callbacks": False}, settings)
     run_batch(console, source, settings, options, sampling, flags)

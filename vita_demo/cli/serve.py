@@ -59,7 +59,7 @@ def serve(console: "Console", **flags: Any) -> None:
     if missing:
         raise ConfigError(f"serve needs {', '.join(missing)}; get what is missing: pip install 'vita-demo[serve]'")
     options = ServerOptions(**{field.name: flags[field.name] for field in fields(ServerOptions)})
-    source = make_source(flags, console)
+    source = make_source(flags)
     settings = source.read()
 
     from vita_demo.serving.run import serve_model
