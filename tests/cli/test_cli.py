@@ -150,7 +150,8 @@ def test_every_flag_can_be_switched_off(vita: Vita, monkeypatch: pytest.MonkeyPa
     assert len(flags) > 10
     for command, flag in flags:
         no = f"--no-{flag.opts[0].lstrip('-')}"
-        arguments = [flag.opts[0], no, *(["x"] if command.params[0].param_type_name == "argument" else [])]
+        needed = {"batch": ["x", "--output", "y.jsonl"]}.get(command.name, ["x"])
+        arguments = [flag.opts[0], no, *(needed if command.params[0].param_type_name == "argument" else [])]
         assert command.make_context("x", arguments).params[flag.name] is False
     monkeypatch.setenv("VITA_DEMO_JSON", "1")
     hi = ("--question", "hi", "--max_new_tokens", 3)

@@ -175,7 +175,7 @@ def test_turns_go_on_as_if_nothing_had_been_guessed(embedded_pipeline) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"engine": "transformers"}, "speculate 4 works in the native engine only; leave it or engine tra"),
+        ({"engine": "transformers"}, "--speculate 4 works in the native engine only; leave it or --engine tra"),
         ({"num_beams": 2}, "native engine only; leave it or num_beams"),
         ({"no_repeat_ngram_size": 2}, "native engine only; leave it or no_repeat_ngram_size"),
         ({"speculate": -1}, r"speculate -1 must be 0 \(off\) or more"),
@@ -198,7 +198,7 @@ def test_the_command_line_counts_drafts_where_they_were_asked_for(vita: Vita, tm
     preset.write_text("speculate = 3\njson = true\n")
     assert "drafts" in vita("--config", preset, *SCENE).json["metrics"]
     run = vita(*SCENE, "--speculate", 4, "--engine", "transformers")
-    assert run.error == "speculate 4 works in the native engine only; leave it or engine transformers out"
+    assert run.error == "--speculate 4 works in the native engine only; leave it or --engine transformers out"
     assert run.code == 2
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from vita_demo.batch.batch import Batch, Progress
 from vita_demo.batch.input import open_input
 from vita_demo.batch.output import Output
+from vita_demo.checkpoint.locate import source_notes
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.interrupt import interruptible
@@ -49,6 +50,8 @@ def run_batch(
         KeyboardInterrupt: after Ctrl-C, once the rows that are there are written.
         VitaDemoError: see ``Batch.run``.
     """
+    for note in source_notes(source.model_path):
+        console.note(note)
     rows = open_input(flags["input_"], flags["glob"])
     output = Output(flags["output"], flags["retry_errors"])
     batch = Batch(rows, flags["question"], sampling, options, flags["slots"])
