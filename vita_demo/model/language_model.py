@@ -20,12 +20,12 @@ MLP_POSITIONS = 2048
 
 @dataclass
 class KVCache:
-    """Keys and values of one conversation, allocated once.
+    """Keys and values of one conversation, allocated once; or of several, which have their own lengths.
 
     Attributes:
-        keys, values: [layers, 1, key-value heads, capacity, head_dim].
+        keys, values: [layers, sequences, key-value heads, capacity, head_dim].
         cos, sin: rotary tables [capacity, head_dim].
-        length: how many slots are filled, from the first on.
+        length: how many positions are filled, from the first on.
     """
 
     keys: Tensor
@@ -36,12 +36,17 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Number of slots: the longest text, prompt and answer together."""
+        """Number of positions: the longest text, prompt and answer together."""
         return self.keys.shape[3]
 
     def truncate(self, length: int) -> None:
-        """Forget all positions from ``length`` on; their slots will be overwritten."""
+        """Forget all positions from ``length`` on; they will be overwritten."""
         self.length = min(self.length, length)
+
+    def sequences(self, start: int, count: int) -> "KVCache":
+        """Return some of the sequences, empty, in the same memory."""
+        part = slice(start, start + count)
+        return KVCache(self.keys[:, part], self.values[:, part], self.cos, self.sin)
 
 
 def rotary_table(config: TextConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -217,7 +222,7 @@ class LanguageModel(nn.Module):
         return KVCache(keys, values, cos.to(weight.dtype), sin.to(weight.dtype))
 
     def grow_cache(self, cache: KVCache, capacity: int) -> KVCache:
-        """Return a cache of ``capacity`` slots that begins with a copy of the filled ones of ``cache``."""
+        """Return a cache of ``capacity`` positions that begins with a copy of the filled ones of ``cache``."""
         grown = self.allocate_cache(capacity)
         grown.keys[:, :, :, : cache.length] = cache.keys[:, :, :, : cache.length]
         grown.values[:, :, :, : cache.length] = cache.values[:, :, :, : cache.length]

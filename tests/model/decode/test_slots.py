@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.model.fakes import SHAPES, WIDE, close, make_model
+from tests.model.fakes import SHAPES, WIDE, Tape, close, make_model
+from vita_demo.model.decode.batch_step import BatchStep
 from vita_demo.model.decode.slots import Slots
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.quantize.replace import quantize_in_place
@@ -18,9 +19,9 @@ def make_prompt(model: LanguageModel, length: int, seed: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def both(model: LanguageModel, slots: Sequence[int], lengths: Sequence[int], steps: int = 5):
+def both(model: LanguageModel, slots: Sequence[int], lengths: Sequence[int], steps: int = 5, capture=None):
     """The logits of each row of each step, in one step and through the modules alone."""
-    together = Slots(model, 8, 400)
+    together = Slots(model, 8, 400, capture)
     caches = {slot: model.allocate_cache(400) for slot in slots}
     for slot, length in zip(slots, lengths, strict=True):
         prompt = make_prompt(model, length, slot)
@@ -64,3 +65,36 @@ def test_quantized_rows_have_the_logits_that_they_have_alone(quantize: str, by_n
     quantize_in_place(model, quantize)
     # The kernels round x to 8 bits or to 14.
     assert close(*both(model, [3, 0, 1], [20, 3, 7]), 0.03 if by_numba else 0.1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_of_captured_steps_have_the_logits_that_they_have_alone(shape: str) -> None:
+    tape = Tape()
+    assert close(*both(make_model(SHAPES[shape]), [4, 0, 2], [9, 1, 300], capture=tape), 1e-4)
+    assert tape.captures == 3, "for 2, 4 and 8 rows"
+
+
+@torch.inference_mode()
+def test_rows_that_are_not_asked_for_change_nothing_in_their_slots() -> None:
+    """Neither in one that is being filled nor in one that is full."""
+    model, full = make_model(), 20
+    slots = Slots(model, 4, full, Tape())
+    alone = {slot: model.allocate_cache(full) for slot in range(4)}
+    for slot, length in enumerate((7, full, 9, full - 1)):
+        slots.prefill(slot, make_prompt(model, length, slot))
+        model(make_prompt(model, length, slot), alone[slot])
+    for _ in range(3):
+        slots.step([0, 2], torch.tensor([5, 6]))
+        for slot, token in ((0, 5), (2, 6)):
+            model(model.embed_tokens(torch.tensor([token]))[None], alone[slot])
+    slots.truncate(1, full - 1)
+    ours = slots.step([0, 1, 2, 3], torch.tensor([1, 2, 3, 4]))
+    alone[1].truncate(full - 1)
+    theirs = [model(model.embed_tokens(torch.tensor([slot + 1]))[None], alone[slot]) for slot in range(4)]
+    assert close([*ours.split(1)], theirs, 1e-4)
+
+
+@torch.inference_mode()
+def test_without_numba_rows_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchStep, "__call__", lambda *_: 1 / 0)
+    assert close(*both(make_model(), [2, 0], [9, 4]))

@@ -64,12 +64,12 @@ class BatchStep:
         self._threads = torch.get_num_threads()
         self._bound: dict[int, tuple[BatchBuffers, list[Call]]] = {}
 
-    def __call__(self, slots: Sequence[int], positions: Sequence[int], token_ids: Tensor) -> Tensor:
-        """Read one token for each slot.
+    def __call__(self, slots: Sequence[int], lengths: Sequence[int], token_ids: Tensor) -> Tensor:
+        """Read one token for each of B slots.
 
         Args:
             slots: distinct.
-            positions: how many positions each slot holds already.
+            lengths: how many positions each slot of the cache holds already.
             token_ids: [B].
 
         Returns:
@@ -80,7 +80,7 @@ class BatchStep:
             self._bound[len(slots)] = buffers, self._bind(buffers)
         buffers, calls = self._bound[len(slots)]
         buffers.slots.copy_(torch.tensor(slots))
-        buffers.positions.copy_(torch.tensor(positions))
+        buffers.positions.copy_(torch.tensor([lengths[slot] for slot in slots]))
         buffers.x.copy_(F.embedding(token_ids, self._model.embed_tokens.weight))
         self._kernels.use_threads(self._threads)
         for call in calls:

@@ -1,4 +1,4 @@
-"""A decode step for GPUs: one CUDA graph, prepared when it is made and replayed for every token.
+"""A decode step for GPUs: a CUDA graph, prepared when it is made and replayed for every token.
 
 This package's Triton kernels take the step where they work and give the logits of torch's operations; else torch's
 operations do.  It runs on any device; its graphs have not run on a GPU yet.
@@ -19,7 +19,7 @@ logger = logging.getLogger("vita_demo.model")
 
 # How far logits may be off, as a share of the largest: other kernels round otherwise.
 _TOLERANCE = 0.1
-# Slots after the cache's length at which implementations are compared: the first makes an off-by-one in a mask
+# Positions after the cache's length at which implementations are compared: the first makes an off-by-one in a mask
 # visible, the second has several blocks of keys before it.
 _PROBES = (4, 300)
 
@@ -29,7 +29,8 @@ class GpuStep:
 
     Args:
         model: the weights.
-        cache: the generation's, with a free slot; it may be truncated between steps.
+        cache: the generation's, with a free position; it may be truncated between steps.  Or an empty one of several
+            sequences, whose tokens are read by ``launch_rows``.
         capture: turns a call into its replay; None launches torch's operations one by one.
         kernels: try Triton kernels where steps are captured.  Elsewhere they would not pay off: launching one from
             Python takes longer than launching one of torch's operations.
@@ -40,8 +41,9 @@ class GpuStep:
     ) -> None:
         self._model, self._cache = model, cache
         # Two tensors rather than one of two values: kernels are compiled for addresses that are multiples of 16.
-        self._token, self._position = (torch.zeros(1, dtype=torch.long, device=cache.keys.device) for _ in range(2))
-        self._logits = cache.keys.new_empty(1, model.config.vocab_size)
+        rows, device = cache.keys.shape[1], cache.keys.device
+        self._token, self._position = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
+        self._logits = cache.keys.new_empty(rows, model.config.vocab_size)
         # Numbers to compare implementations by.  A mask multiplies them by zero, which must not meet infinity or NaN.
         generator = torch.Generator(cache.keys.device).manual_seed(0)
         for tensor in (cache.keys, cache.values):
@@ -67,6 +69,17 @@ class GpuStep:
         self._take()
         return self._logits
 
+    def launch_rows(self, token_ids: Tensor, positions: Tensor) -> Tensor:
+        """Launch the step of one token of each sequence [B] at its position [B]; see ``launch``.
+
+        Returns:
+            The next tokens' logits [B, vocab_size], which the next step overwrites.
+        """
+        self._position.copy_(positions)
+        self._token.copy_(token_ids)
+        self._take()
+        return self._logits
+
     def _bind(self, step: TorchStep) -> Call:
         # Without a reference to this object, which would be a cycle and keep the cache until the next collection.
         token, position, logits = self._token, self._position, self._logits
@@ -74,9 +87,9 @@ class GpuStep:
 
     def _prepare(self, plain: Call, capture: Capture, kernels: bool) -> Call:
         """Choose an implementation and capture it; return ``plain`` where nothing can be captured."""
-        expected = self._probe(plain)  # [probes, vocab_size]
+        expected = self._probe(plain)  # [probes · B, vocab_size]
         chosen = plain
-        if kernels and triton_serves(self._token.device, self._model.config.head_dim):
+        if kernels and len(self._token) == 1 and triton_serves(self._token.device, self._model.config.head_dim):
             with fall_back_with_warning("use Triton kernels"):
                 from vita_demo.model.decode.triton_step import TritonStep
 
@@ -87,12 +100,14 @@ class GpuStep:
             replay = capture(chosen)
             self._check(replay, expected)
             name = "torch's operations" if chosen is plain else "Triton kernels"
-            logger.info("captured a decode step of %s for %d positions", name, self._cache.capacity)
+            logger.info(
+                "captured a decode step of %s for %d × %d positions", name, len(self._token), self._cache.capacity
+            )
             return replay
         return plain
 
     def _check(self, call: Call, expected: Tensor) -> None:
-        """Compare the logits of ``call`` at the probes with those expected [probes, vocab_size].
+        """Compare the logits of ``call`` at the probes with those expected [probes · B, vocab_size].
 
         Raises:
             RuntimeError: when they differ by more than rounding explains.
@@ -102,7 +117,7 @@ class GpuStep:
             raise RuntimeError("it gives other logits")
 
     def _probe(self, call: Call) -> Tensor:
-        """Return the logits of ``call`` at the probes [probes, vocab_size]; only free slots are written."""
+        """Return the logits of ``call`` at the probes [probes · B, vocab_size]; only free positions are written."""
         found = []
         for offset in _PROBES:
             self._position.fill_(min(self._cache.length + offset, self._cache.capacity - 1))

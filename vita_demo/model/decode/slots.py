@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vita_demo.model.decode.batch_step import make_batch_step
+from vita_demo.model.decode.batch_step import BatchStep, make_batch_step
 from vita_demo.model.decode.cuda_graph import Capture
 from vita_demo.model.decode.decoder import Decoder
-from vita_demo.model.language_model import KVCache, LanguageModel
+from vita_demo.model.decode.gpu_batch_step import GpuBatchStep
+from vita_demo.model.language_model import LanguageModel
 
 
 class Slots:
@@ -24,14 +25,13 @@ class Slots:
     def __init__(self, model: LanguageModel, count: int, capacity: int, capture: Capture | None = None) -> None:
         self.count, self.capacity = count, capacity
         self._model, self._capture = model, capture
+        gpu = capture is not None or model.norm.weight.is_cuda
         with torch.inference_mode():
-            cache = model.allocate_cache(capacity, count)
-            self._step = make_batch_step(model, cache)
+            cache = model.allocate_cache(capacity + gpu, count)
+            self._step: BatchStep | GpuBatchStep | None
+            self._step = GpuBatchStep(model, cache, capture) if gpu else make_batch_step(model, cache)
         self.nbytes = cache.keys.nbytes + cache.values.nbytes
-        self._caches = [
-            KVCache(cache.keys[:, slot : slot + 1], cache.values[:, slot : slot + 1], cache.cos, cache.sin)
-            for slot in range(count)
-        ]
+        self._caches = [cache.sequences(slot, 1) for slot in range(count)]
         self._decoders: dict[int, Decoder] = {}
 
     def length(self, slot: int) -> int:
@@ -68,7 +68,7 @@ class Slots:
         if self._step is None:
             rows = [self._decoder(slot).step(token_ids[row : row + 1]).clone() for row, slot in enumerate(slots)]
             return torch.cat(rows)  # [B, vocab_size]
-        logits = self._step(slots, [self._caches[slot].length for slot in slots], token_ids)
+        logits = self._step(slots, [cache.length for cache in self._caches], token_ids)
         for slot in slots:
             self._caches[slot].length += 1
         return logits

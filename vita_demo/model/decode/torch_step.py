@@ -10,75 +10,77 @@ from vita_demo.model.language_model import DecoderLayer, KVCache, LanguageModel,
 from vita_demo.model.ops.bfloat16_linear import Linear
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Attends from one token in one layer.
+"""Attends from one token of each sequence in one layer.
 
-Takes queries, keys and values before rotation [heads + 2·kv heads, head_dim] and the layer's part of the cache, twice
-[kv heads, capacity, head_dim].  Rotates query and key, writes key and value to the token's cache slot, and attends to
-all slots up to it; returns [1, heads · head_dim].
+Takes queries, keys and values before rotation [B, heads + 2·kv heads, head_dim] and the layer's part of the cache,
+twice [B, kv heads, capacity, head_dim].  Rotates query and key, writes key and value at the token's position, and
+attends to all positions up to it; returns [B, heads · head_dim].
 """
 
 
 class TorchStep:
-    """Reads one token through all layers.
+    """Reads one token of each sequence in the cache through all layers.
 
-    Token and position are tensors on the device, so shapes and addresses stay the same from step to step, as a CUDA
+    Tokens and positions are tensors on the device, so shapes and addresses stay the same from step to step, as a CUDA
     graph needs them.  ``project``, ``attention``, ``finish`` and ``predict`` are what kernels may do otherwise.
 
     Args:
         model: the weights.
-        cache: takes keys and values.
+        cache: takes keys and values of B sequences.
     """
 
     def __init__(self, model: LanguageModel, cache: KVCache) -> None:
         self.model, self.cache = model, cache
 
     def __call__(self, token_id: Tensor, position: Tensor) -> Tensor:
-        """Read a token [1] into the cache slot ``position`` [1]; return the next one's logits [1, vocab_size]."""
-        x = F.embedding(token_id, self.model.embed_tokens.weight)  # [1, D]
+        """Read tokens [B] at their positions [B]; return the next ones' logits [B, vocab_size]."""
+        x = F.embedding(token_id, self.model.embed_tokens.weight)  # [B, D]
         attend = self.attention(position)
-        for layer, keys, values in zip(self.model.layers, self.cache.keys[:, 0], self.cache.values[:, 0], strict=True):
-            qkv = self.project(layer, x)  # type: ignore[arg-type]  # [heads + 2·kv, head_dim]
-            x = self.finish(layer, x, attend(qkv, keys, values))  # type: ignore[arg-type]  # [1, D]
+        for layer, keys, values in zip(self.model.layers, self.cache.keys, self.cache.values, strict=True):
+            qkv = self.project(layer, x)  # type: ignore[arg-type]  # [B, heads + 2·kv, head_dim]
+            x = self.finish(layer, x, attend(qkv, keys, values))  # type: ignore[arg-type]  # [B, D]
         return self.predict(x)
 
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
-        """Normalize x [1, D] and project it to queries, keys and values [heads + 2·kv, head_dim]."""
+        """Normalize x [B, D] and project it to queries, keys and values [B, heads + 2·kv, head_dim]."""
         attention = layer.self_attn
-        qkv: Tensor = attention.qkv_proj(layer.input_layernorm(x))  # [1, (heads + 2·kv) · head_dim]
-        return qkv.view(-1, attention.head_dim)  # [heads + 2·kv, head_dim]
+        qkv: Tensor = attention.qkv_proj(layer.input_layernorm(x))  # [B, (heads + 2·kv) · head_dim]
+        return qkv.view(len(x), -1, attention.head_dim)  # [B, heads + 2·kv, head_dim]
 
     def attention(self, position: Tensor) -> Attend:
-        """Return the attention of a token at ``position`` [1], for all layers.
+        """Return the attention of tokens at ``position`` [B], for all layers.
 
-        It reads the whole cache and masks the slots after the position, which must be finite.
+        It reads the whole cache and masks what comes after the positions, which must be finite.
         """
         keys = self.cache.keys
-        cos, sin = self.cache.cos.index_select(0, position), self.cache.sin.index_select(0, position)  # [1, head_dim]
-        unfilled = torch.arange(self.cache.capacity, device=keys.device) > position  # [capacity]
-        mask = keys.new_zeros(self.cache.capacity).masked_fill_(unfilled, float("-inf"))  # [capacity]
+        tables = (table.index_select(0, position)[:, None] for table in (self.cache.cos, self.cache.sin))
+        cos, sin = tables  # each [B, 1, head_dim]
+        unfilled = torch.arange(self.cache.capacity, device=keys.device) > position[:, None]  # [B, capacity]
+        mask = keys.new_zeros(unfilled.shape).masked_fill_(unfilled, float("-inf"))  # [B, capacity]
 
         def attend(qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            kv_heads = len(keys)
-            query, key = torch.split(rotate(qkv[:-kv_heads], cos, sin), [len(qkv) - 2 * kv_heads, kv_heads])
-            keys.index_copy_(1, position, key[:, None])
-            values.index_copy_(1, position, qkv[-kv_heads:, None])
+            rows, kv_heads, _, head_dim = keys.shape
+            rotated, new = rotate(qkv[:, :-kv_heads], cos, sin), qkv[:, -kv_heads:]
+            at = position[:, None, None, None].expand(-1, kv_heads, 1, head_dim)  # [B, kv heads, 1, head_dim]
+            keys.scatter_(2, at, rotated[:, -kv_heads:, None])
+            values.scatter_(2, at, new[:, :, None])
             # The queries of a group are the rows of one matrix over their common keys, so that no key is repeated.
-            grouped = query.view(1, kv_heads, -1, query.shape[1])  # [1, kv heads, group, head_dim]
-            bias = mask.expand(*grouped.shape[:3], -1)  # [1, kv heads, group, capacity]
-            attended = F.scaled_dot_product_attention(grouped, keys[None], values[None], attn_mask=bias)
-            return attended.reshape(1, -1)  # [1, heads · head_dim]
+            grouped = rotated[:, :-kv_heads].reshape(rows, kv_heads, -1, head_dim)  # [B, kv heads, group, head_dim]
+            bias = mask[:, None, None].expand(*grouped.shape[:3], -1)  # [B, kv heads, group, capacity]
+            attended = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=bias)
+            return attended.reshape(rows, -1)  # [B, heads · head_dim]
 
         return attend
 
     def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
-        """Add the attention's output projection and then the MLP to the residual stream x [1, D]."""
-        x = add_linear(x, layer.self_attn.o_proj, attended)  # [1, D]
-        gate, up = layer.mlp.gate_up_proj(layer.post_attention_layernorm(x)).chunk(2, dim=-1)  # each [1, intermediate]
+        """Add the attention's output projection and then the MLP to the residual stream x [B, D]."""
+        x = add_linear(x, layer.self_attn.o_proj, attended)  # [B, D]
+        gate, up = layer.mlp.gate_up_proj(layer.post_attention_layernorm(x)).chunk(2, dim=-1)  # each [B, intermediate]
         return add_linear(x, layer.mlp.down_proj, F.silu(gate) * up)  # [1, D]
 
     def predict(self, x: Tensor) -> Tensor:
-        """Map the last layer's x [1, D] to the next token's logits [1, vocab_size]."""
-        logits: Tensor = self.model.lm_head(self.model.norm(x))  # [1, vocab_size]
+        """Map the last layer's x [B, D] to the next tokens' logits [B, vocab_size]."""
+        logits: Tensor = self.model.lm_head(self.model.norm(x))  # [B, vocab_size]
         return logits
 
 

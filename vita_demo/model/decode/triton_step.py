@@ -11,19 +11,22 @@ from vita_demo.model.quantize.linear import QuantizedLinear
 
 
 class TritonStep(TorchStep):
-    """Six kernels a layer: norms, gate, biases and residuals are part of the matrix products."""
+    """Reads one token of one sequence.
+
+    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.
+    """
 
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
         """See ``TorchStep``."""
         attention = layer.self_attn
         qkv = multiply(attention.qkv_proj, x, norm=layer.input_layernorm)  # [1, (heads + 2·kv) · head_dim]
-        return qkv.view(-1, attention.head_dim)  # [heads + 2·kv, head_dim]
+        return qkv.view(1, -1, attention.head_dim)  # [1, heads + 2·kv, head_dim]
 
     def attention(self, position: Tensor) -> Attend:
         """See ``TorchStep``; the kernel reads what is filled only."""
         rotary = self.cache.cos, self.cache.sin
         splits = count_splits(position.device, self.model.config.num_key_value_heads)
-        return lambda qkv, keys, values: triton_kernels.attend(qkv, rotary, position, keys, values, splits)
+        return lambda qkv, keys, values: triton_kernels.attend(qkv[0], rotary, position, keys[0], values[0], splits)
 
     def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
         """See ``TorchStep``."""
