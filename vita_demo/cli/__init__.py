@@ -76,7 +76,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="vita-demo", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except SystemExit as exit_:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vita_demo.checkpoint.locate import source_notes
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import FILE, make_source, model_options
 from vita_demo.errors import ConfigError
@@ -61,6 +62,8 @@ def serve(console: "Console", **flags: Any) -> None:
     options = ServerOptions(**{field.name: flags[field.name] for field in fields(ServerOptions)})
     source = make_source(flags)
     settings = source.read()
+    for note in source_notes(source.model_path):
+        console.note(note)
 
     from vita_demo.serving.run import serve_model
 
