@@ -321,7 +321,7 @@ def strings_of_the_package() -> list[str]:
 
 
 def test_every_message_of_the_readme_is_one_of_the_code() -> None:
-    section = read("README.md").split("## When something is wrong")[1].split("\n## ")[0]
+    section = read("docs/doctor.md").split("## Messages")[1]
     messages = [message for cells in rows(section) for message in ticked(cells[0])]
     assert len(messages) >= 5
     strings = strings_of_the_package()
