@@ -1,5 +1,8 @@
 """Whatever shares its steps, joins or leaves, an answer is the one that it is alone."""
 
+import gc
+import threading
+import weakref
 from functools import cache
 
 import pytest
@@ -336,3 +339,22 @@ def test_an_answer_ends_where_its_slot_does(tiny7_pipeline) -> None:
     for one in asked:
         assert one.answer.prompt.tokens + len(one.ids) == capacity
         assert one.answer.finish_reason == "length"
+
+
+def test_nothing_is_left_of_answers_that_have_ended(tiny7_pipeline) -> None:
+    scheduler, threads = make(tiny7_pipeline, 3), threading.active_count()
+    jobs: list[weakref.ref] = []
+    for number in range(30):
+        asked = Asked(tiny7_pipeline, QUESTIONS[number % 4], OPTIONS[number % 4])
+        jobs.append(weakref.ref(asked.job))
+        scheduler.queue.put(asked.job)
+        if number % 3 == 0:
+            asked.job.signal.request("cancelled")
+        if number % 5 == 4:
+            finish(scheduler)
+    del asked
+    finish(scheduler)
+    gc.collect()
+    assert not [job for job in jobs if job() is not None]
+    assert threading.active_count() == threads
+    assert len(scheduler._free) == 3
