@@ -1,6 +1,8 @@
 """Equality with the original code, stage by stage, on every reference case."""
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import RunRecorder
 from vita_demo.preprocess.media import load_media
 from vita_demo.prompt import build_prompt
+from vita_demo.request import Request
 
 REAL_MEDIA = os.environ.get("VITA_DEMO_REFERENCE_MEDIA")
 ALL = [*CASES] + [
@@ -102,3 +105,23 @@ def test_the_command_line_prints_the_golden_tokens(vita, tiny7: Path, reference_
     assert run.json["image_tokens"] == 9 * 256
     assert run.json["audio_tokens"] == 21
     assert run.json["prompt_tokens"] == golden["embeds_shape"][1]
+
+
+def test_iterators_of_several_threads_and_tasks_each_give_their_own_answer(embedded_pipeline) -> None:
+    requests = [Request(question=question) for question in ("hi", "What can you do?", "你好", "Describe this image.")]
+    alone = [embedded_pipeline.generate(request).text for request in requests]
+
+    def in_thread(request: Request) -> str:
+        with embedded_pipeline.iterate(request) as texts:
+            return "".join(texts)
+
+    async def in_task(request: Request) -> str:
+        return "".join([text async for text in embedded_pipeline.astream(request)])
+
+    async def in_tasks() -> list[str]:
+        return await asyncio.gather(*map(in_task, requests))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(in_thread, requests)] == alone
+    assert asyncio.run(in_tasks()) == alone
+    assert len({*alone}) == 4
