@@ -12,6 +12,7 @@ from tests.model.fakes import SHAPES, WIDE, Tape, close, make_model
 from vita_demo.model.decode.batch_step import BatchStep
 from vita_demo.model.decode.slots import Slots
 from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.quantize.int8 import Int8Linear
 from vita_demo.model.quantize.replace import quantize_in_place
 
 
@@ -138,10 +139,7 @@ def test_whoever_joins_and_leaves_each_has_the_ids_that_it_has_alone(
         for _ in range(number if move == "step" and last else 0):
             ids = slots.step([*last], torch.tensor([*last.values()])).argmax(1).tolist()
             for (row, token), found in zip(last.items(), ids, strict=True):
-                logits = model(model.embed_tokens(torch.tensor([token]))[None], alone[row])[0]
-                # int8 kernels round x and the logits, so near-ties may part.
-                tolerance = 0 if quantize is None else 0.1 * float(logits.abs().max())
-                assert float(logits.max() - logits[found]) <= tolerance
+                assert int(model(model.embed_tokens(torch.tensor([token]))[None], alone[row]).argmax()) == found
             last = dict(zip(last, ids, strict=True))
 
 
@@ -149,4 +147,8 @@ def test_whoever_joins_and_leaves_each_has_the_ids_that_it_has_alone(
 def models() -> dict[str | None, LanguageModel]:
     quantized = make_model(WIDE)
     quantize_in_place(quantized, "int8")
+    for layer in quantized.modules():
+        if isinstance(layer, Int8Linear):
+            # torch's kernel rounds x to bfloat16, so that near-ties may part.
+            layer.by_numba = True
     return {None: make_model(), "int8": quantized}
