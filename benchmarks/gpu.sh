@@ -3,7 +3,8 @@
 #
 #     benchmarks/gpu.sh [--shape vita15] [--device cuda] [--dtype bfloat16] [PART...]
 #
-# The parts, all unless some are named, are tests, decode-1k, callbacks, decode-4k, stages, scaling, load and startup.
+# The parts, all unless some are named, are tests, decode-1k, callbacks, decode-4k, stages, scaling, together, load and
+# startup.
 # Needs torch, transformers, click, rich and pytest; neither decord nor librosa.  Every part has its own limit of
 # time; where one fails or has none left, the others go on, and the exit code is 1.  Into $OUT, by default
 # ./benchmark-results, go results.jsonl, one line of JSON for each part, and log.txt, all tables and messages.
@@ -23,7 +24,7 @@ while (($#)); do
     shift 2 || { echo "gpu.sh: $1 lacks its value" >&2 && exit 2; }
 done
 
-all="tests decode-1k callbacks decode-4k stages scaling load startup"
+all="tests decode-1k callbacks decode-4k stages scaling together load startup"
 wanted=" ${*:-$all} "
 for name in $wanted; do
     [[ " $all " == *" $name "* ]] || { echo "gpu.sh: $name is no part; there are $all" >&2 && exit 2; }
@@ -77,6 +78,7 @@ main() {
         --ways "native graph,native operations,steps alone,transformers"
     measure stages 70 stages
     measure scaling 60 scaling --kinds prompt
+    measure together 60 together --positions 1024 --counts 1,8,32 --runs 3 --ways alone,together
     measure load 110 load --runs 1 --warm_ups 0
     part startup 60 "$PYTHON" -m benchmarks.startup --device "$device" --runs 1
     echo "== done after $SECONDS s: $results"

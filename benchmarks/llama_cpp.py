@@ -11,7 +11,7 @@ by both.  The table goes to stderr; the last line on stdout is JSON.
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -41,12 +41,13 @@ OURS: dict[str, Maker] = {
 _server: list[Any] = []
 
 
-def _load(path: Path, threads: int, positions: int) -> None:
+def load(path: Path, threads: int, positions: int, slots: int = 1) -> None:
+    """Start the server in this process, with some slots of so many positions."""
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
     settings.model.path = str(path)
-    settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.verbosity = positions, 1, 0, -1
+    settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.verbosity = positions * slots, slots, 0, -1
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     _server.append(xllamacpp.Server(settings))
 
@@ -59,6 +60,12 @@ def _decode(prompt_ids: list[int], tokens: int) -> Decoded:
     seconds = times["predicted_per_token_ms"] / 1e3
     ids = tuple(int(number) for number in re.findall(r"<(\d+)>", text))
     return Decoded(ids, tuple(times["prompt_ms"] / 1e3 + seconds * step for step in range(len(ids))))
+
+
+def decode_all(prompts: list[list[int]], tokens: int) -> list[Decoded]:
+    """Answer several prompts at once, each in a slot."""
+    with ThreadPoolExecutor(len(prompts)) as askers:
+        return [*askers.map(partial(_decode, tokens=tokens), prompts)]
 
 
 def _ask(pool: ProcessPoolExecutor, prompt_ids: list[int], tokens: int) -> Decoded:
@@ -79,7 +86,7 @@ def measure(shape: Shape, positions: int, tokens: int, runs: int) -> dict[str, A
             path = Path(folder) / f"{PAIRS[name]}.gguf"
             write_gguf(model, path, PAIRS[name])
             arguments = path, torch.get_num_threads(), positions + tokens
-            pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _load, arguments))
+            pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), load, arguments))
             calls[f"llama.cpp {PAIRS[name]}"] = partial(_ask, pool, ids.tolist(), tokens)
         results = interleave(calls, runs)
     ways: dict[str, Any] = {name: summarize([run.tpot_s for run in found]) for name, found in results.items()}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import decode, llama_cpp, load, machine, scaling, stages, startup
+from benchmarks import decode, llama_cpp, load, machine, scaling, stages, startup, together
 from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject, Way, make_ways
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
@@ -108,6 +108,19 @@ def test_the_share_of_the_bandwidth_counts_bytes_over_the_median_time() -> None:
     call = Call(way, torch.empty(1, 8, 4), 4, list)
     found = decode.sum_up({"a": call}, {"a": [Decoded((), (0.0, 6.0))]}, MACHINE)
     assert found["a"]["bandwidth_fraction"] == pytest.approx(3 * 10 / 6 / 10)
+
+
+@pytest.mark.slow
+def test_answers_together_are_those_alone() -> None:
+    found = run(together.main, "--positions", "9", "--tokens", "12", "--counts", "1,3")["ways"]
+    assert {name: [*counts] for name, counts in found.items()} == {
+        "alone": ["1"],
+        "together": ["1", "3"],
+        "transformers": ["1", "3"],
+    }
+    assert all(
+        way["equal_tokens"] == 12 and way["tokens_per_s"] > 0 for ways in found.values() for way in ways.values()
+    )
 
 
 def test_scaling_measures_prompts_and_answers_of_each_length() -> None:

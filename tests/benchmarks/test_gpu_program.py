@@ -41,7 +41,17 @@ def results(tmp_path: Path) -> dict[str, dict]:
 def test_other_parts_go_on_when_one_fails(program, tmp_path: Path) -> None:
     assert program("--shape", "tiny", "--device", "cpu").returncode == 1
     parts = results(tmp_path)
-    assert [*parts] == ["tests", "decode-1k", "callbacks", "decode-4k", "stages", "scaling", "load", "startup"]
+    assert [*parts] == [
+        "tests",
+        "decode-1k",
+        "callbacks",
+        "decode-4k",
+        "stages",
+        "scaling",
+        "together",
+        "load",
+        "startup",
+    ]
     assert {name: part["exit"] for name, part in parts.items() if part["exit"]} == {"stages": 3}
     assert parts["stages"]["result"] is None
     assert parts["scaling"]["result"] == {"runs": 5}

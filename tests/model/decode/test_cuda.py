@@ -16,6 +16,7 @@ from vita_demo.generation.run_ahead import AHEAD, PinnedSlot, Readback, generate
 from vita_demo.generation.sampling import make_sampler
 from vita_demo.model.decode.cuda_graph import Captures, capture_on
 from vita_demo.model.decode.decoder import Decoder
+from vita_demo.model.decode.slots import Slots
 from vita_demo.model.language_model import LanguageModel
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -224,3 +225,20 @@ def test_a_whole_answer_on_the_gpu_is_that_of_the_cpu(tiny7, reference_media, ti
     first, second = (pipeline.generate(request, options) for _ in range(2))
     assert first.token_ids == second.token_ids == expected
     assert pipeline.model._spare == [prepared]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@torch.inference_mode()
+def test_rows_of_slots_have_the_logits_that_they_have_alone(dtype: torch.dtype) -> None:
+    model, lengths = on_gpu(dtype), {6: 9, 0: 300, 3: 1}
+    slots = Slots(model, 8, 2048, capture_on(DEVICE))
+    decoders = {slot: make_decoder(model, captured=False) for slot in lengths}
+    for slot, length in lengths.items():
+        slots.prefill(slot, make_prompt(model, length, slot))
+        decoders[slot].prefill(make_prompt(model, length, slot))
+    for step in range(5):
+        ids = torch.tensor([step, 7, 11 * step])
+        rows = slots.step([*lengths], ids)
+        alone = torch.cat([decoders[slot].step(ids[row : row + 1].to(DEVICE)) for row, slot in enumerate(lengths)])
+        deviation = float((rows - alone).abs().max() / alone.abs().max())
+        assert deviation < (1e-4 if dtype == torch.float32 else 0.05)

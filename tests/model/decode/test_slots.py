@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.model.fakes import SHAPES, WIDE, Tape, close, make_model
 from vita_demo.model.decode.batch_step import BatchStep
 from vita_demo.model.decode.slots import Slots
 from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.quantize.int8 import Int8Linear
 from vita_demo.model.quantize.replace import quantize_in_place
 
 
@@ -98,3 +101,54 @@ def test_rows_that_are_not_asked_for_change_nothing_in_their_slots() -> None:
 def test_without_numba_rows_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BatchStep, "__call__", lambda *_: 1 / 0)
     assert close(*both(make_model(), [2, 0], [9, 4]))
+
+
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("join"), st.integers(0, 3), st.integers(1, 40)),
+        st.tuples(st.just("leave"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("truncate"), st.integers(0, 3), st.integers(1, 60)),
+        st.tuples(st.just("step"), st.just(0), st.integers(1, 12)),
+    ),
+    min_size=8,
+    max_size=30,
+)
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@settings(max_examples=40, deadline=None)
+@given(moves=MOVES)
+@torch.inference_mode()
+def test_whoever_joins_and_leaves_each_has_the_ids_that_it_has_alone(
+    models: dict[str | None, LanguageModel], quantize: str | None, moves: list[tuple[str, int, int]]
+) -> None:
+    model = models[quantize]
+    slots, alone, last = Slots(model, 4, 300), [model.allocate_cache(300) for _ in range(4)], {}
+    for move, slot, number in moves:
+        if move == "join" and slot not in last:
+            prompt = make_prompt(model, number, 100 * slot + number)
+            model(prompt, alone[slot])
+            last[slot] = int(slots.prefill(slot, prompt).argmax())
+        elif move == "leave" and slot in last:
+            del last[slot]
+            slots.truncate(slot, 0)
+            alone[slot].truncate(0)
+        elif move == "truncate" and slot in last:
+            slots.truncate(slot, number)
+            alone[slot].truncate(number)
+        for _ in range(number if move == "step" and last else 0):
+            ids = slots.step([*last], torch.tensor([*last.values()])).argmax(1).tolist()
+            for (row, token), found in zip(last.items(), ids, strict=True):
+                assert int(model(model.embed_tokens(torch.tensor([token]))[None], alone[row]).argmax()) == found
+            last = dict(zip(last, ids, strict=True))
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str | None, LanguageModel]:
+    quantized = make_model(WIDE)
+    quantize_in_place(quantized, "int8")
+    for layer in quantized.modules():
+        if isinstance(layer, Int8Linear):
+            # torch's kernel rounds x to bfloat16, so that near-ties may part.
+            layer.by_numba = True
+    return {None: make_model(), "int8": quantized}

@@ -36,7 +36,7 @@ class GpuBatchStep:
         """See ``BatchStep``."""
         rows = next(rows for rows in self._steps if rows > max(slots))
         asked = torch.tensor(slots, device=self._device)  # [B]
-        tokens = token_ids.new_zeros(rows).index_copy_(0, asked, token_ids)  # [rows]
+        tokens = asked.new_zeros(rows).index_copy_(0, asked, token_ids.to(self._device))  # [rows]
         positions = torch.tensor(lengths[:rows], device=self._device)  # [rows]
         return self._steps[rows].launch_rows(tokens, positions).index_select(0, asked)  # [B, vocab_size]
 
