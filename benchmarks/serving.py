@@ -166,8 +166,8 @@ async def measure_joining(server: Server, clients: int = 16) -> str:
     itl_s = long.last["timings"]["itl_s"] if long is not None else {"p50": 0.0, "p99": 0.0}
     return (
         f"{clients} clients at once: the last first text after {last_s:.2f} s, all encoding and prefill take "
-        f"{prefills_s:.2f} s, reading the media {media_s:.2f} s; gaps of one that was reading: median {1e3 * itl_s['p50']:.1f} ms, "
-        f"99th percentile {1e3 * itl_s['p99']:.1f} ms"
+        f"{prefills_s:.2f} s, reading the media {media_s:.2f} s; gaps of one that was reading: "
+        f"median {1e3 * itl_s['p50']:.1f} ms, 99th percentile {1e3 * itl_s['p99']:.1f} ms"
     )
 
 
