@@ -6,6 +6,7 @@ A server in a process of its own; ratios of one run, since a busy machine change
 import argparse
 import asyncio
 import base64
+import io
 import os
 import re
 import statistics
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from vita_demo.pipeline import Pipeline
 from vita_demo.request import Request
@@ -67,12 +69,12 @@ def serving(flags: list[str]) -> Iterator[Server]:
         process.wait()
 
 
-def body(question: str, **fields: Any) -> dict[str, Any]:
-    """Return a streamed question, about the sample picture unless it is a greeting."""
-    picture = base64.b64encode(resource("assets", "scene.png").read_bytes()).decode()
+def body(question: str, picture: bytes | None = None, **fields: Any) -> dict[str, Any]:
+    """Return a streamed question, about a picture (the sample by default) unless it is a greeting."""
+    content = base64.b64encode(picture or resource("assets", "scene.png").read_bytes()).decode()
     parts: list[dict[str, Any]] = [{"type": "text", "text": question}]
     if question != "hi":
-        parts.insert(0, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}})
+        parts.insert(0, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{content}"}})
     usage = {"include_usage": True}
     return {"messages": [{"role": "user", "content": parts}], "stream": True, "stream_options": usage, **fields}
 
@@ -189,13 +191,17 @@ async def measure_crowd(server: Server, clients: int = 100, leavers: int = 20) -
 
 
 async def measure_pictures(server: Server, count: int) -> str:
-    """Send pictures one after the other; tell how resident memory grows after the first tenth."""
+    """Send pictures one after the other, each another; tell how resident memory grows after the first tenth."""
+    scene = Image.open(resource("assets", "scene.png")).convert("RGB")
     async with client_of(server) as client:
         before = 0
         for number in range(count):
             if number == count // 10:
                 before = server.state()["resident_kb"]
-            await ask(client, "Describe this image.", max_tokens=2)
+            scene.putpixel((number % scene.width, number // scene.width), (number % 256, 0, 0))
+            buffer = io.BytesIO()
+            scene.save(buffer, "PNG")
+            await ask(client, "Describe this image.", picture=buffer.getvalue(), max_tokens=2)
     grown = server.state()["resident_kb"] - before
     return f"{count} pictures: resident memory grows by {grown / 1e3:.1f} MB after the first {count // 10}"
 
