@@ -191,8 +191,7 @@ async def measure_crowd(server: Server, clients: int = 100, leavers: int = 20) -
 
 
 async def measure_pictures(server: Server, count: int) -> str:
-    """Send pictures one after the other, each another; tell how resident memory grows once the cache of
-    media is full."""
+    """Send different pictures one after the other; tell how resident memory grows once the cache of media is full."""
     scene = Image.open(resource("assets", "scene.png")).convert("RGB")
     async with client_of(server) as client:
         before = 0
