@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import ASSETS
-from tests.serving.running import Running, data_url, eventually, picture
+from tests.serving.fakes import FakeOwner
+from tests.serving.running import CHAT, Running, body, data_url, eventually, picture
+from vita_demo.preprocess.media import Media
 from vita_demo.serving import attachments, fetch
 from vita_demo.serving.api_error import ApiError
 from vita_demo.serving.fetch import Fetcher, is_global
+from vita_demo.serving.media_cache import MediaCache
 
 
 def png_of(width: int, height: int) -> str:
@@ -112,6 +116,43 @@ def test_files_are_private_while_they_are_read_and_gone_afterwards(
     answering.server.stop()
     answering.thread.join(30)
     assert not folder.exists()
+
+
+def test_a_picture_that_comes_again_is_not_read_again(
+    serve, monkeypatch: pytest.MonkeyPatch, scene: str, tmp_path
+) -> None:
+    read = []
+    original = attachments.load_media
+    monkeypatch.setattr(
+        attachments, "load_media", lambda *arguments, **options: read.append(1) or original(*arguments, **options)
+    )
+    keys = tmp_path / "keys"
+    keys.write_text("first-key-of-length\nsecond-key-of-length\n")
+    first, second = ({"authorization": f"Bearer {name}-key-of-length"} for name in ("first", "second"))
+    with serve(lambda: FakeOwner(("x",)), api_key_file=keys) as server:
+        for headers, content, count in (
+            (first, picture(scene), 1),
+            (first, picture(scene, "Another question."), 1),
+            (first, picture(scene, detail="low"), 2),
+            (second, picture(scene), 3),
+        ):
+            assert server.post(CHAT, body(content), headers=headers).status_code == 200
+            assert len(read) == count
+        known, again = (server.owner.tickets[number].dialogue.exchanges[0].media for number in (0, 1))
+    assert known.tiles is again.tiles
+    assert known.read_s > again.read_s == 0
+
+
+def test_the_least_recently_used_media_go_first() -> None:
+    cache = MediaCache(1000)
+    small = Media(tiles=np.zeros(400, np.uint8))
+    cache.put("a", small)
+    cache.put("b", small)
+    assert cache.get("a") is small
+    cache.put("c", small)
+    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
+    cache.put("d", Media(tiles=np.zeros(501, np.uint8)))
+    assert cache.get("d") is None
 
 
 def test_reading_has_a_time_limit(answering: Running, monkeypatch: pytest.MonkeyPatch, scene: str) -> None:

@@ -166,6 +166,7 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(serve) -> None:
         for answer in (
             server.post(CHAT, long),
             server.post_raw(CHAT, iter([b"x" * 50_000] * 4)),
+            server.post_raw(CHAT, iter([b"x" * 101_000])),
         ):
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "body_too_large"

@@ -1,5 +1,6 @@
 """The command that serves the model over HTTP."""
 
+import logging
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,9 @@ def serve(console: "Console", **flags: Any) -> None:
     settings = source.read()
     for note in source_notes(source.model_path):
         console.note(note)
+
+    if flags["debug"]:
+        console.handle_logs(logging.DEBUG)
 
     from vita_demo.serving.run import serve_model
 

@@ -16,6 +16,8 @@ from vita_demo.serving.query import Query
 from vita_demo.serving.service import Service
 
 _LOOK_S = 0.5
+_PAUSE_S = 0.03
+"""Between two chunks: sending one costs as much as many tokens, and nobody reads faster."""
 _PING_S = 10.0
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -90,11 +92,13 @@ class AnswerResponse(Response):
         await write(self._form.begin(live))
         try:
             while live.answer is None:
-                events = await live.take(_LOOK_S)
-                body = self._form.text(events) or pings.due(live.stage)
+                text = self._form.text(await live.take(_LOOK_S))
+                body = text or pings.due(live.stage)
                 if body:
                     await write(body)
                     pings.sent()
+                if text and live.answer is None:
+                    await asyncio.sleep(_PAUSE_S)
             await write(self._form.end(live.answer), more=False)
         except ClientLeftError:
             return

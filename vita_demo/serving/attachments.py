@@ -22,10 +22,12 @@ from vita_demo.request import Request
 from vita_demo.serving.api_error import ApiError, error_of
 from vita_demo.serving.fetch import Fetcher
 from vita_demo.serving.loops import in_daemon
+from vita_demo.serving.media_cache import MediaCache, key_of
 from vita_demo.serving.query import Attachment, Question
 
 _READ_LIMIT_S = 60.0
 _AT_ONCE = 4
+_CACHE_BYTES = 64_000_000
 _WITHOUT_LINE_BREAKS = bytes.maketrans(b"", b""), b" \t\r\n"
 
 
@@ -43,6 +45,7 @@ class AttachmentReader:
     def __init__(self, config: VitaConfig, fetcher: Fetcher) -> None:
         self._config = config
         self._fetcher = fetcher
+        self._cache = MediaCache(_CACHE_BYTES)
         self._free = asyncio.Semaphore(_AT_ONCE)
         self.folder = Path(tempfile.mkdtemp(prefix="vita-demo-"))
 
@@ -50,8 +53,8 @@ class AttachmentReader:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def read(self, questions: Sequence[Question]) -> list[Media]:
-        """Return what each question shows.
+    async def read(self, questions: Sequence[Question], owner: str) -> list[Media]:
+        """Return what each question shows; what ``owner`` brought lately is not read again.
 
         Raises:
             ApiError: 400 for what cannot be read, is too large or takes too long.
@@ -64,10 +67,21 @@ class AttachmentReader:
                     read = []
                     for attachment in question.attachments:
                         numbers[attachment.kind] += 1
-                        read.append(await self._read_beside(attachment, str(numbers[attachment.kind])))
+                        read.append(await self._read_once(attachment, str(numbers[attachment.kind]), owner))
                     media.append(_joined(read))
         except TimeoutError:
             raise ApiError(400, f"the media take more than {_READ_LIMIT_S:.0f} s to read; send smaller ones") from None
+        return media
+
+    async def _read_once(self, attachment: Attachment, name: str, owner: str) -> Media:
+        if is_url(attachment):
+            return await self._read_beside(attachment, name)
+        key = key_of(attachment, name, owner)
+        media = self._cache.get(key)
+        if media is not None:
+            return replace(media, read_s=0.0)
+        media = await self._read_beside(attachment, name)
+        self._cache.put(key, media)
         return media
 
     async def _read_beside(self, attachment: Attachment, name: str) -> Media:
@@ -79,7 +93,7 @@ class AttachmentReader:
                 raise ApiError(found.status, str(found), param=attachment.param, code=found.code) from error
 
     def _read_one(self, attachment: Attachment, name: str) -> Media:
-        content = self._fetcher.fetch(attachment.source) if "://" in attachment.source[:10] else _decoded(attachment)
+        content = self._fetcher.fetch(attachment.source) if is_url(attachment) else _decoded(attachment)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         path = folder / name
         try:
@@ -92,6 +106,11 @@ class AttachmentReader:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return _first_look(media) if attachment.one_tile else media
+
+
+def is_url(attachment: Attachment) -> bool:
+    """Whether the content lies elsewhere; base64 has no colon."""
+    return "://" in attachment.source[:10]
 
 
 def _request(attachment: Attachment, path: Path) -> Request:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any, NoReturn
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from vita_demo.serving.api_error import ApiError, unavailable
 from vita_demo.serving.fields import bad_request, join
@@ -12,6 +12,8 @@ from vita_demo.serving.fields import bad_request, join
 _READ_LIMIT_S = 60.0
 _BODIES_AT_ONCE = 8
 """So many of the largest size may be in memory."""
+_DISCARDED = 3
+"""A body that is too large is read up to so many times the limit, and thrown away."""
 _MAX_FIELDS_SHOWN = 80
 
 
@@ -32,51 +34,49 @@ class BodyReader:
         Raises:
             ApiError: 413 for too much, 415 for another type, 408 for what comes too slowly, 400 for no object, 503
                 when other bodies take the memory.
-            ClientDisconnect: when the client has left.
+            ClientDisconnect: when the client has left (starlette's).
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise ApiError(415, f"the body's type is {kind[:60]!r}; send JSON with content-type: application/json")
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._limit_bytes:
-            await self._refuse_size(request)
+        too_large = length.isdigit() and int(length) > self._limit_bytes
+        if too_large and "expect" in request.headers:
+            raise self._too_large()
         content = bytearray()
         try:
             async with asyncio.timeout(_READ_LIMIT_S):
+                received = 0
                 async for piece in request.stream():
-                    content += piece
-                    self._held_bytes += len(piece)
-                    if len(content) > self._limit_bytes:
-                        await self._refuse_size(request)
-                    if self._held_bytes > _BODIES_AT_ONCE * self._limit_bytes:
-                        raise unavailable("other requests' bodies take the memory; try again", "busy")
+                    received += len(piece)
+                    too_large = too_large or received > self._limit_bytes
+                    # A client that is still sending would see a broken connection instead of the answer.
+                    if received > _DISCARDED * self._limit_bytes:
+                        break
+                    if not too_large:
+                        self._hold(content, piece)
         except TimeoutError:
             raise ApiError(408, f"the body took more than {_READ_LIMIT_S:.0f} s to arrive; send less") from None
         finally:
             self._held_bytes -= len(content)
+        if too_large:
+            raise self._too_large()
         return parse_object(content)
 
-    async def _refuse_size(self, request: Request) -> NoReturn:
-        if "expect" not in request.headers:
-            await self._discard(request)
-        raise ApiError(
+    def _hold(self, content: bytearray, piece: bytes) -> None:
+        if self._held_bytes + len(piece) > _BODIES_AT_ONCE * self._limit_bytes:
+            raise unavailable("other requests' bodies take the memory; try again", "busy")
+        content += piece
+        self._held_bytes += len(piece)
+
+    def _too_large(self) -> ApiError:
+        return ApiError(
             413,
             f"the body has more than {self._limit_bytes:,} bytes; send smaller media, or start the server with a "
             "higher --max_body_mb",
             code="body_too_large",
             headers={"connection": "close"},
         )
-
-    async def _discard(self, request: Request) -> None:
-        """Read on for a while: a client that is still sending would see a broken connection instead of the answer."""
-        discarded = 0
-        while discarded < 2 * self._limit_bytes:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            discarded += len(message.get("body", b""))
-            if not message.get("more_body"):
-                return
 
 
 def parse_object(content: bytes | bytearray) -> dict[str, Any]:

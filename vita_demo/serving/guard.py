@@ -63,10 +63,10 @@ class Guard:
             status = _LEFT
         except ApiError as error:
             await error.response()(scope, receive, watched)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged, and the client gets its answer
             # Once the app has begun it has answered with ``defect`` itself; the message may hold what was asked.
             logger.error("%s at %s: a defect of the server", type(error).__name__, _place(error))
-            logger.debug("its traceback", exc_info=error)
+            logger.debug("%s", "".join(traceback.format_exception(error)))
             if not started:
                 await defect().response()(scope, receive, watched)
         finally:

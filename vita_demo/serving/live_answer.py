@@ -51,6 +51,7 @@ class LiveAnswer:
 
     def __init__(self, owner: str) -> None:
         self._wake = asyncio.Event()
+        self._waits = False
         self.id = secrets.token_hex(12)
         self.created = int(time.time())
         self.owner = owner
@@ -67,7 +68,10 @@ class LiveAnswer:
         loop = asyncio.get_running_loop()
 
         def notify() -> None:
-            call_soon(loop, self._wake.set)
+            # Waking the loop costs more than a token is worth, so it is done only for who waits.
+            if self._waits:
+                self._waits = False
+                call_soon(loop, self._wake.set)
 
         submitting = in_daemon(lambda: submit(notify), "submit")
         try:
@@ -97,28 +101,38 @@ class LiveAnswer:
         self._wake.set()
 
     async def take(self, limit_s: float | None = None) -> Sequence[Event]:
-        """Wait for events and return them; nothing, when none came for ``limit_s``.
+        """Return the events that have come, or wait for some; nothing, when none came for ``limit_s``.
 
         The last one has a finish reason; ``answer`` is then there.
 
         Raises:
             ApiError: when the answer failed, or the client has left.
         """
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return ()
-        self._wake.clear()
-        if self._failure is not None:
-            raise self._failure
-        events = self._ticket.take() if self._ticket is not None else []
+        events = self._come()
+        if not events:
+            self._wake.clear()
+            self._waits = True
+            # What came before the other thread could know that somebody waits has woken nobody.
+            events = self._come()
+        if not events:
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return ()
+            events = self._come()
+        self._waits = False
         if events and events[-1].finish_reason is not None:
             last = events[-1]
             if last.answer is None:
-                raise error_of(getattr(last, "error", None) or RuntimeError("an answer ended without one"))
+                raise error_of(last.error or RuntimeError("an answer ended without one"))
             self.answer = last.answer
         return events
+
+    def _come(self) -> Sequence[Event]:
+        if self._failure is not None:
+            raise self._failure
+        return () if self._ticket is None else self._ticket.take()
 
 
 def _cancel(submitting: "asyncio.Future[Ticket]") -> None:

@@ -144,6 +144,7 @@ def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="critical",  # what clients do wrong is theirs to know; the guard logs what is wrong here
         access_log=False,
         server_header=False,
         limit_concurrency=_MAX_CONNECTIONS,

@@ -142,7 +142,7 @@ class Service:
             raise unavailable(f"{self._queue} requests are waiting already; try again soon", "queue_full")
         self.reading += 1
         try:
-            media = await self.reader.read(query.questions)
+            media = await self.reader.read(query.questions, owner)
         finally:
             self.reading -= 1
         exchanges = [
