@@ -510,7 +510,7 @@ def test_without_a_secure_origin_a_line_says_why_microphone_and_camera_are_off(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_at_320_pixels(visitor: Visit, scheme: str) -> None:
     page = visitor.page
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": 320, "height": 640})
     assert page.evaluate(CUT_OFF) == []
     page.get_by_role("button", name="Describe this image.").click()
