@@ -1,6 +1,7 @@
 """The page in a browser: headless Chromium with a false camera and microphone, before servers that run."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ASSETS
 from tests.serving.fakes import FakeOwner
@@ -250,6 +253,19 @@ def test_the_sample_picture_is_one_that_the_miniature_reads(visitor: Visit) -> N
     answer = visitor.answer()
     for thing in ("red circle is at the left", "blue square is at the right", "yellow star is at the bottom"):
         assert thing in answer
+
+
+def test_a_large_picture_is_scaled_before_it_is_sent(
+    visit: Callable[[Running], Visit], answering: Running, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 2400, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png", compress_level=0)
+    visitor = visit(answering)
+    visitor.attach(tmp_path / "large.png")
+    visitor.ask("What is this?")
+    url = visitor.messages[0]["content"][0]["image_url"]["url"]
+    assert url.startswith("data:image/jpeg;base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size == (2048, 1024)
 
 
 def test_what_is_no_medium_is_named_and_left_out(visitor: Visit) -> None:
