@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vita_demo.cores import share_cores
 from vita_demo.errors import VitaDemoError
 from vita_demo.request import check_text
 
@@ -114,6 +115,7 @@ def command(
 
 def _run(function: Callable[..., None], flags: dict[str, Any]) -> None:
     console = open_console(flags.get("quiet", False), flags.get("verbose", False))
+    share_cores()
     try:
         _check_texts(flags)
         function(console, **flags)
