@@ -13,6 +13,7 @@ _SPINS = "1000"
 """About 10 µs, which bridges most gaps between two products; OpenMP's own number takes milliseconds."""
 _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _LOOKS, _BETWEEN_S = 3, 0.001
+_sharing: list[str] = []
 
 
 def physical_cores() -> int:
@@ -38,12 +39,12 @@ def share_cores() -> None:
         others = min(_others() for _ in range(_LOOKS))
         if others and others + physical_cores() > (os.cpu_count() or 1):
             os.environ["GOMP_SPINCOUNT"] = _SPINS
+            _sharing.append(f"other processes compute, so threads sleep soon when they wait (GOMP_SPINCOUNT={_SPINS})")
 
 
 def sharing() -> str:
-    """Say in a line how threads wait, where that is not OpenMP's own way; otherwise return nothing."""
-    said = [f"{name}={os.environ[name]}" for name in _WAITING if name in os.environ]
-    return f"threads that wait for each other sleep soon ({', '.join(said)}): other processes compute" if said else ""
+    """Say in a line that ``share_cores`` lets threads sleep soon; empty where it does not."""
+    return "".join(_sharing)
 
 
 def _others() -> int:

@@ -13,6 +13,7 @@ from vita_demo import cores
 from vita_demo.cores import physical_cores, share_cores, sharing
 from vita_demo.engine.threads import use_threads
 from vita_demo.errors import InputError
+from vita_demo.model.ops.cpu_profile import machine_is_busy
 from vita_demo.pipeline import Pipeline
 
 
@@ -101,9 +102,12 @@ def test_threads_that_wait_sleep_where_others_want_the_cores(
     monkeypatch.setattr(cores, "physical_cores", os.cpu_count)
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(cores, "_sharing", [])
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     share_cores()
     assert environment.get("GOMP_SPINCOUNT") == spins
-    assert bool(sharing()) is bool(environment)
+    assert bool(sharing()) is (spins == "1000")
+    assert machine_is_busy() is bool(sharing()), "what is measured now is not kept"
 
 
 def test_cores_that_the_threads_leave_free_are_no_reason_to_sleep(
@@ -113,6 +117,7 @@ def test_cores_that_the_threads_leave_free_are_no_reason_to_sleep(
     monkeypatch.setattr(cores, "_LOAD", tmp_path / "loadavg")
     monkeypatch.setattr(cores, "physical_cores", lambda: 4)
     monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(cores, "_sharing", [])
     for processors, spins in ((8, None), (6, "1000")):
         environment: dict[str, str] = {}
         monkeypatch.setattr(os, "environ", environment)
@@ -130,4 +135,4 @@ def test_commands_share_the_cores_before_torch_is_there() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
     )
-    assert "sleep soon (GOMP_SPINCOUNT=1000)" in done.stderr
+    assert "sleep soon when they wait (GOMP_SPINCOUNT=1000)" in done.stderr
