@@ -4,7 +4,6 @@ A name is looked up once, and the connection goes to the address that was checke
 elsewhere in between.  Redirects are checked like the first address.  Proxies of the environment are not used.
 """
 
-import ipaddress
 import re
 import threading
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from vita_demo.errors import InputError, MediaError
 from vita_demo.local_files import temporary_path
@@ -20,13 +18,14 @@ from vita_demo.local_files import temporary_path
 if TYPE_CHECKING:
     import socket
     from http.client import HTTPResponse
+    from urllib.parse import SplitResult
 
 MAX_BYTES = 512 << 20
 MAX_S = 120.0
 SILENCE_S = 20.0
 _MAX_REDIRECTS = 5
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NEVER = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2002::/16", "fec0::/10")))
+_NAT64 = "64:ff9b::/96"
+_NEVER = ("64:ff9b:1::/48", "2002::/16", "fec0::/10")
 """Networks that stand for others of a machine's own choice, or are local by an older standard."""
 _OK = 200
 _SAFE = "/?&=%:;,+~@!$'()*[]"
@@ -46,6 +45,7 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
         MediaError: when it cannot be fetched, is too large, or takes too long.
     """
     from http.client import HTTPException
+    from urllib.parse import urljoin
 
     end_s = time.monotonic() + MAX_S
     what = f"{flag} {url}"
@@ -65,7 +65,9 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
     raise MediaError(f"{what} is redirected more than {_MAX_REDIRECTS} times; give the file's own address")
 
 
-def _checked(url: str, what: str) -> SplitResult:
+def _checked(url: str, what: str) -> "SplitResult":
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{what}: only http and https are fetched; download it and give the file")
@@ -73,9 +75,10 @@ def _checked(url: str, what: str) -> SplitResult:
 
 
 @contextmanager
-def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
+def _response(parts: "SplitResult", what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
     import http.client
     import ssl
+    from urllib.parse import quote
 
     secure, host = parts.scheme == "https", parts.hostname or ""
     port = parts.port or (443 if secure else 80)
@@ -112,11 +115,13 @@ def _connect(host: str, port: int, what: str, allow_private: bool) -> "socket.so
 
 def is_public(address: str) -> bool:
     """Whether an IP address, or the one that it stands for, is one of the internet's."""
+    import ipaddress
+
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if any(ip in network for network in _NEVER):
+        if any(ip in ipaddress.IPv6Network(network) for network in _NEVER):
             return False
-        if ip in _NAT64 or ip.ipv4_mapped:
+        if ip in ipaddress.IPv6Network(_NAT64) or ip.ipv4_mapped:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     return ip.is_global and not ip.is_multicast
 
@@ -129,6 +134,8 @@ def _shut(connection: "socket.socket") -> None:
 
 
 def _save(response: "HTTPResponse", url: str, what: str) -> Path:
+    from urllib.parse import unquote, urlsplit
+
     if response.status != _OK:
         raise MediaError(f"{what}: the server answers {response.status} {response.reason}; check the address")
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:].lstrip(".")
