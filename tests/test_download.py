@@ -6,12 +6,13 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ASSETS, Run
 from vita_demo import download
 from vita_demo.download import fetch, is_public
 from vita_demo.errors import InputError, MediaError
@@ -38,7 +39,7 @@ class Answers(BaseHTTPRequestHandler):
             if name == "cut":
                 self.send_header("Content-Length", "1000000")
             self.end_headers()
-            self.wfile.write(CONTENT)
+            self.wfile.write((ASSETS / name).read_bytes() if name == "scene.png" else CONTENT)
             while name == "drip":
                 self.wfile.write(b"x")
                 time.sleep(0.05)
@@ -93,6 +94,15 @@ def test_https_asks_for_a_certificate(tmp_path: Path, monkeypatch: pytest.Monkey
         fetch(f"{url}/drip", "--image_path", allow_private=True)
     served.shutdown()
     served.server_close()
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("--question", "?", "--max_new_tokens", "1", "--image_path")])
+def test_commands_fetch_what_they_may(vita: Callable[..., Run], server: str, command: tuple[str, ...]) -> None:
+    run = vita(*command, f"{server}/scene.png", "--allow_private_url")
+    assert run.code == 0
+    assert "640 × 480" in run.out + run.err
+    assert "--allow_private_url" in vita(*command, f"{server}/scene.png", "--allow_url").error
+    assert "is a URL; give --allow_url" in vita(*command, f"{server}/scene.png").error
 
 
 def test_this_machine_is_asked_only_when_told(server: str) -> None:
