@@ -4,7 +4,6 @@ A name is looked up once, and the connection goes to the address that was checke
 elsewhere in between.  Redirects are checked like the first address.  Proxies of the environment are not used.
 """
 
-import ipaddress
 import re
 import threading
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from vita_demo.errors import InputError, MediaError
 from vita_demo.local_files import temporary_path
@@ -20,13 +18,17 @@ from vita_demo.local_files import temporary_path
 if TYPE_CHECKING:
     import socket
     from http.client import HTTPResponse
+    from urllib.parse import SplitResult
 
 MAX_BYTES = 512 << 20
 MAX_S = 120.0
 SILENCE_S = 20.0
 _MAX_REDIRECTS = 5
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64 = "64:ff9b::/96"
+_NEVER = ("64:ff9b:1::/48", "2002::/16", "fec0::/10")
+"""Networks that stand for others of a machine's own choice, or are local by an older standard."""
 _OK = 200
+_SAFE = "/?&=%:;,+~@!$'()*[]"
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -43,6 +45,7 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
         MediaError: when it cannot be fetched, is too large, or takes too long.
     """
     from http.client import HTTPException
+    from urllib.parse import urljoin
 
     end_s = time.monotonic() + MAX_S
     what = f"{flag} {url}"
@@ -62,7 +65,9 @@ def fetch(url: str, flag: str, allow_private: bool = False) -> Path:
     raise MediaError(f"{what} is redirected more than {_MAX_REDIRECTS} times; give the file's own address")
 
 
-def _checked(url: str, what: str) -> SplitResult:
+def _checked(url: str, what: str) -> "SplitResult":
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{what}: only http and https are fetched; download it and give the file")
@@ -70,26 +75,27 @@ def _checked(url: str, what: str) -> SplitResult:
 
 
 @contextmanager
-def _response(parts: SplitResult, what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
+def _response(parts: "SplitResult", what: str, allow_private: bool, end_s: float) -> "Iterator[HTTPResponse]":
     import http.client
     import ssl
+    from urllib.parse import quote
 
     secure, host = parts.scheme == "https", parts.hostname or ""
     port = parts.port or (443 if secure else 80)
-    plain = _connect(host, port, what, allow_private)
+    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port)
+    connection.sock = _connect(host, port, what, allow_private)
+    if secure:
+        connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=host)
     # A timeout holds for each read; this one ends them all.
-    timer = threading.Timer(max(end_s - time.monotonic(), 0), _shut, (plain,))
+    timer = threading.Timer(max(end_s - time.monotonic(), 0), _shut, (connection.sock,))
     timer.start()
     try:
-        made = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = made(host, port)
-        connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
         target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-        connection.request("GET", target, headers={"User-Agent": "vita-demo", "Accept": "*/*"})
+        connection.request("GET", quote(target, _SAFE), headers={"User-Agent": "vita-demo", "Accept": "*/*"})
         yield connection.getresponse()
     finally:
         timer.cancel()
-        plain.close()
+        connection.close()
 
 
 def _connect(host: str, port: int, what: str, allow_private: bool) -> "socket.socket":
@@ -101,18 +107,22 @@ def _connect(host: str, port: int, what: str, allow_private: bool) -> "socket.so
         raise InputError(
             f"{what} lies at {addresses[0]}, on this machine or its network; give --allow_private_url if that is meant"
         )
-    return socket.create_connection((addresses[0], port), SILENCE_S)
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return socket.create_connection((address, port), SILENCE_S)
+    return socket.create_connection((addresses[-1], port), SILENCE_S)
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, or the one that it wraps, is one of the internet's."""
+    """Whether an IP address, or the one that it stands for, is one of the internet's."""
+    import ipaddress
+
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = (
-            ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
-        )
-        if inner is not None:
-            return is_public(str(inner))
+        if any(ip in ipaddress.IPv6Network(network) for network in _NEVER):
+            return False
+        if ip in ipaddress.IPv6Network(_NAT64) or ip.ipv4_mapped:
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     return ip.is_global and not ip.is_multicast
 
 
@@ -124,6 +134,8 @@ def _shut(connection: "socket.socket") -> None:
 
 
 def _save(response: "HTTPResponse", url: str, what: str) -> Path:
+    from urllib.parse import unquote, urlsplit
+
     if response.status != _OK:
         raise MediaError(f"{what}: the server answers {response.status} {response.reason}; check the address")
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:].lstrip(".")

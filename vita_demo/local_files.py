@@ -3,17 +3,12 @@
 Every reader then reads files, which are bounded and can be read in another process.
 """
 
-import base64
-import binascii
 import os
 import re
-import shutil
-import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from vita_demo.errors import InputError
 
@@ -27,6 +22,9 @@ class TemporaryPath(_Base):  # type: ignore[misc]
 
 def temporary_path(name: str) -> Path:
     """Return a path called ``name`` in a new folder, which is removed with it."""
+    import shutil
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="vita-demo-"))
     path: Path = TemporaryPath(folder / name)
     weakref.finalize(path, shutil.rmtree, folder, ignore_errors=True)
@@ -108,6 +106,9 @@ def _save(content: bytes, name: str) -> Path:
 
 
 def _data_of(uri: str, name: str) -> bytes:
+    import base64
+    from urllib.parse import unquote_to_bytes
+
     head, comma, body = uri.partition(",")
     try:
         if not comma:
@@ -116,5 +117,5 @@ def _data_of(uri: str, name: str) -> bytes:
         if not head.endswith(";base64"):
             return content
         return base64.b64decode(b"".join(content.split()) + b"==="[: -len(content) % 4], validate=True)
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise InputError(f"{name} {uri[:40]}… is no data URI ({error}); write data:image/png;base64,…") from error

@@ -1,6 +1,7 @@
 """A question with its media, validated."""
 
 import math
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -85,7 +86,7 @@ class Request(Sampling):
         super().__post_init__()
         for path in self.image_paths:
             _check_medium(path, "--image_path")
-        if self.video_path is not None and not self.video_path.is_dir():
+        if self.video_path is not None:
             _check_medium(self.video_path, "--video_path")
         if self.audio_path is not None:
             _check_medium(self.audio_path, "--audio_path")
@@ -130,23 +131,27 @@ def fits_one_question(pictures: int, videos: int, sounds: int) -> bool:
     return videos + (pictures > 0) <= 1 and sounds <= 1
 
 
-def check_file(path: Path, flag: str) -> None:
-    """Refuse a path that is no readable file.
+def check_file(path: Path, flag: str, or_folder: bool = False) -> None:
+    """Refuse a path that is no readable file, nor, where that will do, a folder.
 
     Raises:
-        InputError: when it is a folder, does not exist or is empty; the message names ``flag``.
+        InputError: when it is a folder, cannot be read or is empty; the message names ``flag``.
     """
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{flag} {path} does not exist; check the path") from None
+    except OSError as error:
+        raise InputError(f"{flag} {str(path)[:200]} cannot be read ({error.strerror}); check the path") from error
+    if stat.S_ISDIR(status.st_mode) and not or_folder:
         raise InputError(f"{flag} {path} is a folder; give a file")
-    if not path.exists():
-        raise InputError(f"{flag} {path} does not exist; check the path")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise InputError(f"{flag} {path} is empty (0 bytes); give another file")
 
 
 def _check_medium(path: Path, flag: str) -> None:
-    check_file(path, flag)
-    with suppress(PermissionError):  # which reading reports
+    check_file(path, flag, or_folder=flag == "--video_path")
+    with suppress(PermissionError, IsADirectoryError):  # reading reports the former
         other = other_flag(path, flag)
         if other is not None:
             raise InputError(f"{flag} {path} is a {other[0]} file; give it as {other[1]}")

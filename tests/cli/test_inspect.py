@@ -1,5 +1,6 @@
 """``vita-demo inspect`` from the command line."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,3 +116,8 @@ def test_the_drawing_has_its_lines_between_the_tiles(vita: Vita, tmp_path: Path)
     assert light_y.tolist() == [cell + shift for shift in (-1, 0, 1)]
     assert across[half].tolist() == list(GREEN)
     assert pixels[top + 200, left + columns * cell + MARGIN + 100].tolist() == list(GREEN)
+
+
+def test_stdin_is_inspected(vita: Vita, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SCENE.read_bytes())))
+    assert "stdin  picture  640 × 480 px" in vita("inspect", "-").out

@@ -60,7 +60,7 @@ def test_without_its_packages_one_line_says_how_to_get_them(
     monkeypatch.setattr(sys.modules["vita_demo.cli.serve"], "_PACKAGES", ("click", "no_such_package"))
     run = vita("serve")
     assert run.code == 2
-    assert run.error == "serve needs no_such_package; get what is missing: pip install 'vita-demo[serve]'"
+    assert run.error == "serve needs no_such_package; get what is missing: pip install '.[serve]' in its folder"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError("Parquet tables need pyarrow; install it with: pip install 'vita-demo[batch]'") from None
+        raise InputError("Parquet tables need pyarrow; install it with: pip install pyarrow") from None
     return pyarrow
 
 

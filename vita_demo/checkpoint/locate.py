@@ -18,7 +18,7 @@ def source_notes(model_path: str, pictures: int = 0) -> list[str]:
     if model_path != EMBEDDED:
         return []
     several = (
-        ["vita-tiny was trained on one picture a question, and answers about the last one"] if pictures > 1 else []
+        ["vita-tiny was trained on one picture a question: its answer may miss some of these"] if pictures > 1 else []
     )
     return [NOTICE, *several]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vita_demo.cores import share_cores
 from vita_demo.errors import VitaDemoError
 from vita_demo.request import check_text
 
@@ -114,6 +115,7 @@ def command(
 
 def _run(function: Callable[..., None], flags: dict[str, Any]) -> None:
     console = open_console(flags.get("quiet", False), flags.get("verbose", False))
+    share_cores()
     try:
         _check_texts(flags)
         function(console, **flags)
@@ -121,11 +123,12 @@ def _run(function: Callable[..., None], flags: dict[str, Any]) -> None:
         if flags["debug"]:
             traceback.print_exc()
         sys.exit(fail(str(error), error.exit_code))
-    except (click.ClickException, click.Abort, click.exceptions.Exit, OSError):
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as error:
-        # A strict callback's error, or a defect.
-        if flags["debug"]:
+        # A strict callback's error, a file that changed meanwhile, or a defect.
+        is_stdouts = isinstance(error, OSError) and error.filename is None
+        if flags["debug"] or is_stdouts:
             raise
         sys.exit(fail(f"{type(error).__name__}: {error}; give --debug to see where it comes from", 1))
 

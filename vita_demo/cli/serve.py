@@ -59,7 +59,9 @@ def serve(console: "Console", **flags: Any) -> None:
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"serve needs {', '.join(missing)}; get what is missing: pip install 'vita-demo[serve]'")
+        raise ConfigError(
+            f"serve needs {', '.join(missing)}; get what is missing: pip install '.[serve]' in its folder"
+        )
     options = ServerOptions(**{field.name: flags[field.name] for field in fields(ServerOptions)})
     source = make_source(flags)
     settings = source.read()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from vita_demo.answer import Answer
+from vita_demo.cores import sharing
 from vita_demo.engine.device import copy_bandwidth_bytes_per_s
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.metrics import SCHEMA_VERSION
@@ -44,7 +45,7 @@ def introduce(pipeline: Pipeline) -> list[str]:
     precision = f"{model.quantize} and {model.dtype}" if model.quantize else model.dtype
     weights = f"model {pipeline.settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s"
     profile = [f"CPU profile of {cpu_profile().describe()}"] if model.device.type == "cpu" else []
-    return [*pipeline.settings.config.settings_notes, weights, *profile]
+    return [*pipeline.settings.config.settings_notes, weights, *profile, *filter(None, [sharing()])]
 
 
 def describe_model(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,15 +1,9 @@
 """How many threads compute on the CPU: one for each physical core that this process may use."""
 
-import os
-from math import ceil
-from pathlib import Path
-
 import torch
 
+from vita_demo.cores import physical_cores
 from vita_demo.errors import InputError
-
-_CPUS = Path("/sys/devices/system/cpu")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def use_threads(count: int | None = None) -> None:
@@ -27,23 +21,3 @@ def use_threads(count: int | None = None) -> None:
         raise InputError(f"--threads {count} must be at least 1; leave it out for one a core ({physical_cores()})")
     if count != torch.get_num_threads():
         torch.set_num_threads(count)
-
-
-def physical_cores() -> int:
-    """Count the cores that this process may run on, two hardware threads of one as one, within a container's share."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:
-        return os.cpu_count() or 1
-    cores = {_read(_CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list") or cpu for cpu in allowed}
-    quota_us, _, period_us = _read(_QUOTA).partition(" ")
-    share = ceil(int(quota_us) / int(period_us)) if quota_us.isdigit() else len(cores)
-    return min(len(cores), share)
-
-
-def _read(path: Path) -> str:
-    """Read one line of what the system tells; empty where it does not."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

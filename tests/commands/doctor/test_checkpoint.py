@@ -18,6 +18,7 @@ from vita_demo.commands.doctor.diagnosis import diagnose
 from vita_demo.resources import resource
 
 Vita = Callable[..., Run]
+A = "hf download VITA-MLLM/VITA-1.5 a --local-dir folder"
 
 
 def test_the_embedded_model_is_restored_and_never_deleted(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,19 +39,38 @@ def test_the_embedded_model_is_restored_and_never_deleted(copy: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("model_path", "file", "again", "command"),
+    ("model_path", "width", "file", "again", "fix"),
     [
-        ("models/x", "", False, "hf download VITA-MLLM/VITA-1.5 --local-dir folder"),
-        ("models/x", "a.json", True, "hf download VITA-MLLM/VITA-1.5 a.json --local-dir folder --force-download"),
-        ("owner/name", "a.json", False, "hf download owner/name a.json"),
+        ("models/x", 3584, "", False, "hf download VITA-MLLM/VITA-1.5 --local-dir folder"),
+        ("models/x", 3584, "a.json", True, "hf download VITA-MLLM/VITA-1.5 a.json --local-dir folder --force-download"),
+        ("owner/name", None, "a.json", False, "hf download owner/name a.json"),
+        ("models/x", 128, "a.json", True, "take a.json from where this checkpoint came from"),
+        ("models/x", 128, "", False, "take its files from where this checkpoint came from"),
+        (
+            "models/x",
+            None,
+            "a",
+            False,
+            "take a from where this checkpoint came from, or, if it is the released one: " + A,
+        ),
     ],
 )
-def test_the_command_fetches_into_the_place_that_is_used(
-    model_path: str, file: str, again: bool, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_to_do_is_a_command_where_the_source_is_known(
+    model_path: str,
+    width: int | None,
+    file: str,
+    again: bool,
+    fix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "models").mkdir()
-    assert checkpoint.fetch_command(ModelSource(model_path), Path("folder"), file, again) == command
+    for name in ("models", "folder"):
+        (tmp_path / name).mkdir()
+    if width is not None:
+        settings = json.loads((ROOT / "configs" / "vita15" / "config.json").read_text())
+        (tmp_path / "folder" / "config.json").write_text(json.dumps({**settings, "hidden_size": width}))
+    assert checkpoint.fetch_command(ModelSource(model_path), Path("folder"), file, again) == fix
 
 
 def test_a_hub_id_is_looked_for_in_the_cache_only(
@@ -80,7 +100,7 @@ def test_truncated_weights_are_measured_and_everything_else_is_checked(copy: Pat
     run = vita("doctor", "--model_path", copy)
     assert run.code == 1
     assert f"model.safetensors is truncated: {size - 1000:,} of {size:,} bytes are there" in run.out
-    assert f"model.safetensors --local-dir {copy} --force-download" in run.out
+    assert "take model.safetensors from where this checkpoint came from" in run.out
     assert "235 tensors have the expected names and shapes" in run.out
     assert "pictures: 640 × 480" in run.out
     assert "The model cannot run as it is" in run.out

@@ -18,6 +18,7 @@ from vita_demo.errors import CheckpointError
 from vita_demo.model.loading.checkpoint import INDEX, SINGLE, Checkpoint, TensorProblem, read_weight_map
 from vita_demo.model.loading.safetensors_file import StoredTensor, parse_header
 from vita_demo.model.vita import VitaModel
+from vita_demo.resources import resource
 
 FILES, SETTINGS, TENSORS = "Checkpoint", "Settings", "Tensors"
 _TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
@@ -54,10 +55,10 @@ def check_folder(findings: list[Finding], source: ModelSource) -> Path:
 
 
 def fetch_command(source: ModelSource, folder: Path, file: str = "", again: bool = False) -> str:
-    """Return the command that fetches into ``folder`` one ``file``, or all that is missing.
+    """Say how to get into ``folder`` one ``file``, or all that is missing: by a command, where the source is known.
 
     Args:
-        source: the checkpoint; any folder is taken for a copy of the released one.
+        source: the checkpoint.
         folder: its folder on this machine.
         file: a name in the repository; empty for every missing file.
         again: replace what is there.
@@ -67,7 +68,22 @@ def fetch_command(source: ModelSource, folder: Path, file: str = "", again: bool
     hub = is_hub_id(source.model_path)
     words = ("hf download", source.model_path if hub else RELEASED, file, "" if hub else f"--local-dir {folder}",
              "--force-download" if again else "")  # fmt: skip
-    return " ".join(word for word in words if word)
+    command = " ".join(word for word in words if word)
+    if hub or _is_released(folder):
+        return command
+    files = file or "its files"
+    if (folder / "config.json").is_file():
+        return f"take {files} from where this checkpoint came from"
+    return f"take {files} from where this checkpoint came from, or, if it is the released one: {command}"
+
+
+def _is_released(folder: Path) -> bool:
+    """Whether a folder's settings have the sizes of the released model."""
+    try:
+        own, released = (read_json(place / "config.json") for place in (folder, resource("configs", "vita15")))
+    except CheckpointError:
+        return False
+    return all(own.get(name) == released[name] for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
 
 
 def check_small_files(findings: list[Finding], folder: Path, source: ModelSource) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vita_demo.commands.doctor.finding import Finding
+from vita_demo.cores import sharing
 from vita_demo.engine.device import physical_memory_bytes
 from vita_demo.engine.threads import use_threads
 from vita_demo.model.ops.cpu_profile import cpu_profile
@@ -45,6 +46,8 @@ def check_devices(findings: list[Finding]) -> tuple[Device, ...]:
     findings.append(Finding(GROUP, "ok", f"CPU profile: {cpu_profile().describe()}"))
     fix = "the GPU stays unused until this is solved; without it the CPU works"
     findings += [Finding(GROUP, "note", line, fix) for line in warning_lines]
+    if sharing():
+        findings.append(Finding(GROUP, "note", sharing(), "answers are faster when these processes have ended"))
     if len(devices) == 1 and not warning_lines and shutil.which("nvidia-smi"):
         text = "torch sees no CUDA device, though a driver is installed"
         fix = "install a CUDA build of torch (https://pytorch.org/get-started), or run on the CPU"

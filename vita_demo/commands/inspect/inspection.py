@@ -186,9 +186,9 @@ def inspect_media(paths: tuple[Path, ...], config: VitaConfig, sampling: Samplin
 
 def inspect_file(path: Path, config: VitaConfig, sampling: Sampling) -> Item:
     """Read one file, or a folder of frames, with the first reader that knows its format; see ``inspect_media``."""
+    check_file(path, "MEDIA", or_folder=True)
     if path.is_dir():
         return _read_video(path, config, sampling)
-    check_file(path, "MEDIA")
     readers: tuple[Callable[[], Item], ...] = (
         lambda: _read_picture(path, config),
         lambda: _read_video(path, config, sampling),

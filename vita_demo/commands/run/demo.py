@@ -15,7 +15,7 @@ from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.interrupt import interruptible
 from vita_demo.commands.run.answer_writer import AnswerWriter, logprob_record
-from vita_demo.commands.run.saved_run import SavedRun, refuse_existing
+from vita_demo.commands.run.saved_run import SavedRun, make_folder
 from vita_demo.console import Console
 from vita_demo.errors import ConfigError
 from vita_demo.generation.callbacks import GenerationCallback
@@ -67,8 +67,8 @@ class Demo(GenerationCallback):
             raise ConfigError(
                 f"--num_beams {options.num_beams} cannot stream: beams are chosen at the end; leave one out"
             )
-        if self.save_run is not None and not self.overwrite:
-            refuse_existing(self.save_run)
+        if self.save_run is not None:
+            make_folder(self.save_run, self.overwrite)
         if self.save_run is not None and options.do_sample and options.seed is None:
             options = replace(options, seed=randbits(32))
         given = {

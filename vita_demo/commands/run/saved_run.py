@@ -60,9 +60,7 @@ class SavedRun:
             lines = (json.dumps(event_record(event), ensure_ascii=False) + "\n" for event in events)
             (folder / "events.jsonl").write_text("".join(lines), "utf-8")
         except OSError as error:
-            raise InputError(
-                f"--save_run {folder} cannot be written ({error.strerror}); give another folder"
-            ) from error
+            raise _unwritable(folder, error) from error
 
     def changed_media(self) -> list[str]:
         """Return the names of files whose content is not what it was."""
@@ -90,14 +88,23 @@ class SavedRun:
             raise InputError(f"{folder / 'run.json'} cannot be read ({error}); save the run again") from error
 
 
-def refuse_existing(folder: Path) -> None:
-    """Refuse to replace a run.
+def make_folder(folder: Path, overwrite: bool) -> None:
+    """Make a folder for a run, before anything is loaded.
 
     Raises:
-        InputError: when there is one in ``folder``.
+        InputError: when it cannot be made, or holds a run that shall not be replaced.
     """
-    if (folder / "run.json").exists():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        exists = (folder / "run.json").exists()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if exists and not overwrite:
         raise InputError(f"--save_run {folder} holds a run already; give --overwrite to replace it, or another folder")
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--save_run {folder} cannot be written ({error.strerror}); give another folder")
 
 
 def digest(path: Path) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from vita_demo import __version__
+from vita_demo.cores import sharing
 from vita_demo.errors import InputError
 from vita_demo.resources import cache_folders
 
@@ -168,7 +169,7 @@ class ProfileStore:
 def machine_is_busy() -> bool:
     """Whether more than half of the cores have had work in the last minute; False where the system does not tell."""
     try:
-        return os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+        return bool(sharing()) or os.getloadavg()[0] > (os.cpu_count() or 1) / 2
     except (AttributeError, OSError):
         return False
 
