@@ -39,6 +39,8 @@ def test_a_folder_is_answered_as_each_picture_alone(vita: Callable[..., Run], fo
     assert run.code == 0, run.err
     assert [row["text"] for row in rows(out)] == [alone.text] * 3 + [None] + [alone.text] * 2
     assert "3.png is damaged" in rows(out)[3]["error"]
+    assert run.err.count("knows only simple shapes") == 1
+    assert "slots of" in run.err
     assert "6 of 6 rows" in run.err
     assert "1 of 6 rows have an error; --retry_errors does them again" in run.err
     again = vita("batch", folder, "--question", QUESTION, "--output", out, "--fail_on_error")

@@ -1,11 +1,9 @@
 """The command that answers all rows of a folder or a table."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vita_demo.checkpoint.locate import source_notes
 from vita_demo.cli.command import command, option_group
 from vita_demo.cli.options import (
     FILE,
@@ -43,11 +41,8 @@ def batch(console: "Console", **flags: Any) -> None:
     """
     from vita_demo.commands.batch import run_batch
 
-    console.handle_logs(logging.WARNING)
     sampling = Sampling(fps=flags["fps"], max_frames=flags["max_frames"], start_s=flags["start"], end_s=flags["end"])
     source = make_source(flags)
     settings = source.read()
-    for note in source_notes(source.model_path):
-        console.note(note)
     options = make_options({**flags, "strict_callbacks": False}, settings)
     run_batch(console, source, settings, options, sampling, flags)

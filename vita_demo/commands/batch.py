@@ -50,11 +50,11 @@ def run_batch(
         KeyboardInterrupt: after Ctrl-C, once the rows that are there are written.
         VitaDemoError: see ``Batch.run``.
     """
-    for note in source_notes(source.model_path):
-        console.note(note)
     rows = open_input(flags["input_"], flags["glob"])
     output = Output(flags["output"], flags["retry_errors"])
     batch = Batch(rows, flags["question"], sampling, options, flags["slots"])
+    for note in source_notes(source.model_path):
+        console.note(note)
     if output.done:
         console.note(f"{output.path} has {len(output.done):,} rows already, which are not done again")
     if len(output.done) != rows.total:
