@@ -117,6 +117,7 @@ def test_an_end_in_the_middle_is_an_error(config: VitaConfig, monkeypatch: pytes
     request = Request(image_paths=SCENE.image_paths, audio_path=ASSETS / "question.wav")
     with pytest.raises(MediaError, match=r"scene\.png or .*question\.wav makes the decoder end abruptly"):
         load_media(request, config, isolated=True)
+    monkeypatch.undo()
     assert isinstance(load_media(request, config, isolated=True), Media)
 
 
@@ -132,5 +133,5 @@ def test_a_picture_beyond_the_memory_limit_is_an_error(
     with pytest.raises(MediaError, match="scale it down"):
         load_media(Request(question="?", image_paths=tmp_path / "x.png"), config, isolated=True)
     (process,) = decoder._idle
-    decoder._idle.remove(process)
-    process.end()
+    process.usable = False
+    decoder._give_back(process)
