@@ -21,7 +21,7 @@ from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
 from vita_demo.serving.api_error import ApiError, error_of
 from vita_demo.serving.fetch import Fetcher
-from vita_demo.serving.loops import in_daemon
+from vita_demo.serving.loops import Workers
 from vita_demo.serving.media_cache import MediaCache, key_of
 from vita_demo.serving.query import Attachment, Question
 
@@ -46,11 +46,12 @@ class AttachmentReader:
         self._config = config
         self._fetcher = fetcher
         self._cache = MediaCache(_CACHE_BYTES)
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._workers = Workers(_AT_ONCE, "media")
         self.folder = Path(tempfile.mkdtemp(prefix="vita-demo-"))
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, and let the threads end."""
+        self._workers.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def read(self, questions: Sequence[Question], owner: str) -> list[Media]:
@@ -85,12 +86,11 @@ class AttachmentReader:
         return media
 
     async def _read_beside(self, attachment: Attachment, name: str) -> Media:
-        async with self._free:
-            try:
-                return await in_daemon(lambda: self._read_one(attachment, name), "media")
-            except (ApiError, VitaDemoError) as error:
-                found = error_of(error)
-                raise ApiError(found.status, str(found), param=attachment.param, code=found.code) from error
+        try:
+            return await self._workers.run(lambda: self._read_one(attachment, name))
+        except (ApiError, VitaDemoError) as error:
+            found = error_of(error)
+            raise ApiError(found.status, str(found), param=attachment.param, code=found.code) from error
 
     def _read_one(self, attachment: Attachment, name: str) -> Media:
         content = self._fetcher.fetch(attachment.source) if is_url(attachment) else _decoded(attachment)

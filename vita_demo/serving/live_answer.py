@@ -9,7 +9,7 @@ from typing import Protocol
 from vita_demo.answer import Answer
 from vita_demo.generation.events import Event
 from vita_demo.serving.api_error import ApiError, error_of
-from vita_demo.serving.loops import call_soon, in_daemon
+from vita_demo.serving.loops import Workers, call_soon
 
 
 class Ticket(Protocol):
@@ -59,11 +59,12 @@ class LiveAnswer:
         self._failure: ApiError | None = None
         self._ticket: Ticket | None = None
 
-    async def begin(self, submit: Callable[[Callable[[], None]], Ticket]) -> None:
+    async def begin(self, submit: Callable[[Callable[[], None]], Ticket], workers: Workers) -> None:
         """Begin it, beside the event loop: tokenizing takes a moment.
 
         Args:
             submit: takes a function that any thread may call when there is something to take.
+            workers: call it.
         """
         loop = asyncio.get_running_loop()
 
@@ -73,7 +74,7 @@ class LiveAnswer:
                 self._waits = False
                 call_soon(loop, self._wake.set)
 
-        submitting = in_daemon(lambda: submit(notify), "submit")
+        submitting = workers.run(lambda: submit(notify))
         try:
             self._ticket = await asyncio.shield(submitting)
         except asyncio.CancelledError:

@@ -97,7 +97,7 @@ class ModelServer:
             if service.model_owner is not None:
                 await asyncio.wait([in_daemon(service.model_owner.close, "close")], timeout=_CLOSE_S)
             end_decoders()
-            reader.close()
+            service.close()
 
     def _loaded(self, loading: "asyncio.Future[Owner]", service: Service, server: uvicorn.Server) -> None:
         if loading.exception() is not None:

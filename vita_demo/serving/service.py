@@ -13,10 +13,12 @@ from vita_demo.serving.api_error import ApiError, error_of, unavailable
 from vita_demo.serving.attachments import AttachmentReader
 from vita_demo.serving.live_answer import LiveAnswer, Ticket
 from vita_demo.serving.logprobs import Logprobs
+from vita_demo.serving.loops import Workers
 from vita_demo.serving.metrics import ServerMetrics
 from vita_demo.serving.query import Query
 
 DRAIN_S = 5.0
+_SUBMITTING = 2
 
 
 class Owner(Protocol):
@@ -95,6 +97,7 @@ class Service:
         self.reader = reader
         self._time_limit_s = time_limit_s
         self._queue = queue
+        self._workers = Workers(_SUBMITTING, "submit")
         self.reading = 0
         self.live: dict[str, LiveAnswer] = {}
         self._idle = asyncio.Event()
@@ -153,7 +156,9 @@ class Service:
         self.check_ready()
         live = LiveAnswer(owner)
         try:
-            await live.begin(lambda notify: model_owner.submit(dialogue, options, owner=owner, notify=notify))
+            await live.begin(
+                lambda notify: model_owner.submit(dialogue, options, owner=owner, notify=notify), self._workers
+            )
         except VitaDemoError as error:
             raise error_of(error) from error
         self.live[live.id] = live
@@ -180,6 +185,11 @@ class Service:
         if live is None or live.owner != owner:
             raise ApiError(404, f"no answer {answer_id[:60]!r} is being made; it may have ended", code="not_found")
         live.cancel()
+
+    def close(self) -> None:
+        """Let all threads end."""
+        self._workers.close()
+        self.reader.close()
 
     async def drain(self) -> None:
         """Take no more requests, wait for the answers that are being made, and end those that take too long."""

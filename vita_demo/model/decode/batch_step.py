@@ -1,4 +1,4 @@
-"""A decode step for CPUs that reads one token for each of several slots, and every weight only once.
+"""A decode step for CPUs that reads one token for each of some slots, and every weight only once.
 
 Like ``CpuStep`` it is a flat list of operations on buffers that stay where they are, bound when they are first needed.
 The operations are this package's Numba kernels: five a layer, with norms, gate, biases and residuals as parts of the
@@ -138,15 +138,13 @@ def make_batch_step(model: LanguageModel, cache: KVCache) -> BatchStep | None:
     for either.
 
     Returns:
-        The step; None where there is a single slot, for models that it does not serve, and, with a log record, where
-        Numba cannot compile it.
+        The step; None for models that it does not serve and, with a log record, where Numba cannot compile it.
     """
-    slots = range(cache.keys.shape[1])[:2]
-    if len(slots) < 2 or not CpuStep.serves(model):
+    if not CpuStep.serves(model):
         return None
     try:
         step = BatchStep(model, cache)
-        step(slots, [0, 0], torch.tensor([0, 0]))
+        step([0], [0], torch.tensor([0]))
     except Exception as error:  # noqa: BLE001 - whatever a compiler lacks, the rows can be read one after the other
         logger.info("slots are decoded one after the other, as Numba cannot compile a step for many (%s)", error)
         return None

@@ -63,9 +63,7 @@ class Slots:
         Returns:
             The next tokens' logits [B, vocab_size], valid until the next step.
         """
-        if len(slots) == 1:
-            return self._decoder(slots[0]).step(token_ids)
-        if self._step is None:
+        if self._step is None or (len(slots) == 1 and isinstance(self._step, GpuBatchStep)):
             rows = [self._decoder(slot).step(token_ids[row : row + 1]).clone() for row, slot in enumerate(slots)]
             return torch.cat(rows)  # [B, vocab_size]
         logits = self._step(slots, [cache.length for cache in self._caches], token_ids)
