@@ -133,10 +133,10 @@ def test_what_asks_for_nothing_is_taken(answering: Running, name: str, value: An
     assert "x-ignored-fields" not in answer.headers
 
 
-def test_a_mix_that_one_question_cannot_have_is_refused(answering: Running) -> None:
-    parts = [{"type": "image_url", "image_url": "AAAA"}, {"type": "video_url", "video_url": "AAAA"}]
-    assert "pictures or one video" in error_of(answering.chat([{"type": "text", "text": "x"}, *parts]))["message"]
-    pictures = [{"type": "text", "text": "x"}] + 17 * parts[:1]
+def test_more_than_one_question_takes_is_refused(answering: Running) -> None:
+    sounds = 2 * [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+    assert "has 2 sounds; a question takes one" in error_of(answering.chat(sounds))["message"]
+    pictures = [{"type": "text", "text": "x"}] + 17 * [{"type": "image_url", "image_url": "AAAA"}]
     assert "more than 16 pictures" in error_of(answering.chat(pictures))["message"]
 
 

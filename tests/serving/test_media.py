@@ -68,6 +68,16 @@ def test_a_picture_and_a_voice_in_one_question(answering: Running, scene: str) -
     assert exchange.media.read_s > 0
 
 
+def test_pictures_and_a_clip_in_one_question_are_seen_in_their_order(answering: Running, scene: str) -> None:
+    clip = {"type": "video_url", "video_url": {"url": data_url(ASSETS / "moving.mp4", "video/mp4"), "max_frames": 4}}
+    assert answering.chat([*picture(scene), clip]).status_code == 200
+    (exchange,) = answering.owner.ticket().dialogue.exchanges
+    assert exchange.media.modality == "video"
+    assert exchange.media.frames == 4
+    assert len(exchange.media.tiles) == 13 + 4
+    assert [note.partition(":")[0] for note in exchange.media.notes] == ["image 1", "video 1"]
+
+
 @pytest.mark.parametrize("form", ["data:image/png;base64,{}", "{}", "data:;base64,{}", "lines", "unpadded"])
 def test_all_forms_of_base64(answering: Running, form: str) -> None:
     raw = base64.b64encode((ASSETS / "scene.png").read_bytes()).decode()

@@ -153,13 +153,16 @@ def _first_look(media: Media) -> Media:
 
 
 def _joined(parts: Sequence[Media]) -> Media:
-    """Return the media of one question in one piece: pictures or a video, and a sound."""
+    """Return the media of one question in one piece: pictures and frames in their order, and a sound.
+
+    With a video among them the prompt is that for videos.
+    """
     if len(parts) == 1:
         return parts[0]
     shown = [part for part in parts if part.tiles is not None]
     tiles = [part.tiles for part in shown if part.tiles is not None]
     return Media(
-        modality=shown[0].modality if shown else "text",
+        modality=next((part.modality for part in shown if part.frames), shown[0].modality if shown else "text"),
         tiles=np.concatenate(tiles) if tiles else None,  # [N, S, S, 3]
         fbank=next((part.fbank for part in parts if part.fbank is not None), None),
         frames=sum(part.frames for part in parts),

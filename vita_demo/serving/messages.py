@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vita_demo.request import fits_one_question
 from vita_demo.serving.fields import Fields, bad_request, join, read_fields
 from vita_demo.serving.parts import PartReader
 from vita_demo.serving.query import Question
@@ -77,11 +76,9 @@ def _ask(questions: list[Question], question: Question, place: str) -> None:
         lines = "\n".join(text for text in (first.text, question.text) if text)
         question = Question(lines, first.attachments + question.attachments)
     kinds = [attachment.kind for attachment in question.attachments]
-    if not fits_one_question(kinds.count("image"), kinds.count("video"), kinds.count("audio")):
+    if kinds.count("audio") > 1:
         raise bad_request(
-            f"{place} has {kinds.count('image')} pictures, {kinds.count('video')} videos and {kinds.count('audio')} "
-            "sounds; a question takes pictures or one video, and one sound: ask about them in turns",
-            place,
+            f"{place} has {kinds.count('audio')} sounds; a question takes one: ask about them in turns", place
         )
     if not question.text.strip() and "audio" not in kinds:
         raise bad_request(f"{place} asks nothing; give a text or a sound", place)
