@@ -19,7 +19,7 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
-from vita_demo.scheduling import job as job_module
+from vita_demo.scheduling import pace
 from vita_demo.scheduling.claim import claim_slots
 from vita_demo.scheduling.dialogue import Dialogue, Exchange
 from vita_demo.scheduling.job import Job
@@ -233,7 +233,7 @@ class Recorded:
 def test_running_answers_wait_for_one_piece_of_a_prompt_between_two_tokens(
     tiny7_pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_module, "CHUNK_POSITIONS", 16)
+    monkeypatch.setattr(pace, "LIMITS", {"position": (16, 16), "tile": (1, 1)})
     slots = Recorded(claim_slots(tiny7_pipeline.model, 3, POSITIONS))
     scheduler = Scheduler(slots)
     running = Asked(tiny7_pipeline, "hi", GenerationOptions(max_new_tokens=60, min_new_tokens=60))

@@ -24,10 +24,8 @@ from vita_demo.generation.sampling import Sampler, likeliest, make_sampler, samp
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.preprocess.media import Media
 from vita_demo.scheduling.dialogue import Dialogue
+from vita_demo.scheduling.pace import Pace
 from vita_demo.scheduling.reading import Key, Part, Reading
-
-# Tiles that are encoded, and positions that are read, while running answers wait for their next step.
-CHUNK_TILES, CHUNK_POSITIONS = 4, 512
 
 Work = Generator[int | None, Sampled | None, None]
 """Yields None after a piece of work that lets others go on, or the id of a token whose step it needs; it is then sent
@@ -130,21 +128,21 @@ class Job:
         self._sampled += 1
         return sampled
 
-    def run(self, slots: Slots, slot: int, shares: Callable[[], bool]) -> Work:
+    def run(self, slots: Slots, slot: int, pace: Pace) -> Work:
         """Make the answer in a slot, after the part of the prompt that the slot has.
 
         Args:
             slots: all slots.
             slot: the one to use.
-            shares: whether other answers wait for the end of a piece of work, so that pieces shall be small.
+            pace: says how large the pieces of work shall be.
         """
         self._recorder.add_stage("queued", self._recorder.clock() - self._accepted)
         generation, options, known = self._generation, self._options, slots.length(slot)
         with generation.guard():
-            embeds = yield from self._embed(known, shares)  # [1, S, D]
+            embeds = yield from self._embed(known, pace)  # [1, S, D]
             inputs = Inputs(embeds, self.reading.input_ids, self._summary(known))
             with generation.answering(inputs, options, self._tokenizer, self._keep) as answering:
-                logits = yield from self._prefill(slots, slot, embeds, shares)  # [1, vocab_size]
+                logits = yield from self._prefill(slots, slot, embeds, pace)  # [1, vocab_size]
                 self._sampler = make_sampler(options, generation.stop_ids, logits.device)
                 self._answer_ids = logits.new_empty(1, options.max_new_tokens, dtype=torch.long)
                 token: Sampled | None = self.choose(logits)
@@ -171,15 +169,15 @@ class Job:
         self._enter("done")
         self._on_event(Event("", self._recorder.clock(), 0, finish_reason="error", error=error))
 
-    def _embed(self, known: int, shares: Callable[[], bool]) -> Generator[None, Sampled | None, Tensor]:
+    def _embed(self, known: int, pace: Pace) -> Generator[None, Sampled | None, Tensor]:
         """Encode the media and embed what follows the first ``known`` positions; return [1, S, D]."""
         self._recorder.begin_model()
         pieces = []
         for part in self.reading.after(known):
             media = self.dialogue.exchanges[part.exchange].media
             images, sound = [], None
-            for tiles in self._tiles(media, part, shares):
-                with self._recorder.stage("vision"):
+            for tiles in self._tiles(media, part, pace):
+                with self._recorder.stage("vision"), pace.timing("tile", len(tiles)):
                     images.append(self._model.encode_tiles(tiles))  # [g, P, D]
                 yield
             if AUDIO_TOKEN_ID in part.input_ids and media.fbank is not None:
@@ -189,24 +187,23 @@ class Job:
             pieces.append(self._model.embed(part.input_ids, torch.cat(images) if images else None, sound))
         return torch.cat(pieces, dim=1)
 
-    def _prefill(
-        self, slots: Slots, slot: int, embeds: Tensor, shares: Callable[[], bool]
-    ) -> Generator[None, Sampled | None, Tensor]:
+    def _prefill(self, slots: Slots, slot: int, embeds: Tensor, pace: Pace) -> Generator[None, Sampled | None, Tensor]:
         """Read the embeddings [1, S, D] in pieces; return the last one's logits [1, vocab_size]."""
         start = 0
         while True:
-            end = min(start + CHUNK_POSITIONS, embeds.shape[1]) if shares() else embeds.shape[1]
-            logits = slots.prefill(slot, embeds[:, start:end])
+            end = start + pace.piece("position", embeds.shape[1] - start)
+            with pace.timing("position", end - start):
+                logits = slots.prefill(slot, embeds[:, start:end])
             if end == embeds.shape[1]:
                 return logits
             start = end
             yield
 
-    def _tiles(self, media: Media, part: Part, shares: Callable[[], bool]) -> Iterator[NDArray[np.uint8]]:
+    def _tiles(self, media: Media, part: Part, pace: Pace) -> Iterator[NDArray[np.uint8]]:
         """Yield the tiles [N, S, S, 3] of the part's placeholders, a few at a time where others wait."""
         size, groups = self._model.config.tiles_per_feature, part.input_ids.count(IMAGE_TOKEN_ID)
         while groups and media.tiles is not None:
-            step = min(groups, CHUNK_TILES) if shares() else groups
+            step = pace.piece("tile", groups)
             yield media.tiles[part.group * size : (part.group + step) * size]
             part, groups = replace(part, group=part.group + step), groups - step
 

@@ -15,6 +15,7 @@ import torch
 from vita_demo.answer import FinishReason
 from vita_demo.generation.events import Sampled
 from vita_demo.scheduling.job import Job, Slots, Work
+from vita_demo.scheduling.pace import Pace
 from vita_demo.scheduling.queue import FairQueue
 from vita_demo.scheduling.reading import Key, whole_units
 
@@ -61,6 +62,7 @@ class Scheduler:
         self._free = {slot: _Held() for slot in range(slots.count)}
         self._reading: deque[_Seat] = deque()
         self._answering: list[_Seat] = []
+        self._pace = Pace()
         self._turns = 0
 
     @property
@@ -90,6 +92,7 @@ class Scheduler:
             except Exception as error:  # noqa: BLE001 - the job's reader gets it
                 next_job.fail(error)
         if self._reading:
+            self._pace.shared = bool(self._answering)
             self._read(self._reading[0])
         if self._answering:
             self._step()
@@ -113,7 +116,7 @@ class Scheduler:
         held = self._free.pop(slot)
         self._slots.truncate(slot, known)
         logger.debug("job %s of %r takes slot %d, used in turn %d", job.id, job.owner, slot, held.used)
-        self._reading.append(_Seat(job, slot, job.run(self._slots, slot, lambda: bool(self._answering))))
+        self._reading.append(_Seat(job, slot, job.run(self._slots, slot, self._pace)))
 
     def _choose(self, job: Job) -> tuple[int, int]:
         """Choose the slot whose text the job continues, else the one that was not used for the longest time.
@@ -147,9 +150,10 @@ class Scheduler:
         if not seats:
             return
         try:
-            ids = torch.tensor([seat.token for seat in seats])  # [B]
-            logits = self._slots.step([seat.slot for seat in seats], ids)  # [B, vocab_size]
-            tokens = _sample([seat.job for seat in seats], logits)
+            with self._pace.timing("step"):
+                ids = torch.tensor([seat.token for seat in seats])  # [B]
+                logits = self._slots.step([seat.slot for seat in seats], ids)  # [B, vocab_size]
+                tokens = _sample([seat.job for seat in seats], logits)
         except Exception as error:  # noqa: BLE001 - each job's reader gets it
             for seat in seats:
                 self._fail(seat, error)

@@ -1,0 +1,50 @@
+"""How much of a prompt is read at a time while others are answered."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+Unit = Literal["position", "tile"]
+
+LIMITS: Mapping[Unit, tuple[int, int]] = {"position": (64, 512), "tile": (1, 4)}
+"""The smallest piece, below which starting one costs more than the work, and the largest."""
+_STEPS = 2.0
+_WEIGHT = 0.2
+
+
+class Pace:
+    """Chooses pieces that take about two steps each, by what earlier ones took.
+
+    So that running answers go on at a third of their speed at worst, and reading takes half as long again.  On a GPU,
+    where pieces are launched and not awaited, they seem to take no time and are as large as they may be.
+
+    Args:
+        clock: monotonic seconds.
+
+    Attributes:
+        shared: whether answers wait for the end of a piece; if not, everything is one piece.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.shared = False
+        self._clock = clock
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, what: Unit | Literal["step"], count: int = 1) -> Iterator[None]:
+        """Measure the ``with`` block as a step, or as a piece of so many units."""
+        start = self._clock()
+        yield
+        seconds = (self._clock() - start) / count
+        before = self._seconds.get(what, seconds)
+        self._seconds[what] = before + _WEIGHT * (seconds - before)
+
+    def piece(self, unit: Unit, left: int) -> int:
+        """Return how many of the units that are left to do next."""
+        if not self.shared:
+            return left
+        smallest, largest = LIMITS[unit]
+        step, each = self._seconds.get("step"), self._seconds.get(unit)
+        fitting = int(_STEPS * step / each) if step is not None and each else largest
+        return min(left, max(smallest, min(fitting, largest)))
