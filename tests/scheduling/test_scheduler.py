@@ -250,7 +250,10 @@ def test_running_answers_wait_for_one_piece_of_a_prompt_between_two_tokens(
     assert len(running.ids) == 60
 
 
-def test_prompts_are_read_in_the_order_of_the_queue_and_before_answers_go_on(tiny7_pipeline) -> None:
+def test_prompts_are_read_in_the_order_of_the_queue_and_before_answers_go_on(
+    tiny7_pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "LIMITS", {"position": (512, 512), "tile": (4, 4)})
     scheduler = make(tiny7_pipeline, 4)
     asked = [Asked(tiny7_pipeline, "hi", GenerationOptions(max_new_tokens=30, min_new_tokens=30)) for _ in range(4)]
     for one in asked:
