@@ -27,6 +27,7 @@ def test_answers_made_together_are_timed_as_one(embedded_pipeline) -> None:
     alone = MODES["blocking"](embedded_pipeline, request, options, StopSignal())
     assert (run.token_ids, run.text) == (alone.token_ids, alone.text)
     assert run.stats.tokens == TOGETHER * alone.stats.tokens
+    assert run.stats.ttft_s <= run.stats.ttft_text_s
     assert run.stats.ttft_s + run.stats.decode_s <= run.stats.total_s
 
 

@@ -76,7 +76,8 @@ def together(pipeline: "Pipeline", request: Request, options: GenerationOptions,
     Raises:
         ComparisonError: when one of them has other tokens than the first.
     """
-    start, times_s, answers = time.perf_counter(), [], {}
+    start, answers = time.perf_counter(), {}
+    times_s, texts_s = [], []
     many = pipeline.stream_many([request] * TOGETHER, replace(options, speculate=0), slots=TOGETHER, signal=signal)
     for index, event in many:
         if event.error is not None:
@@ -85,16 +86,20 @@ def together(pipeline: "Pipeline", request: Request, options: GenerationOptions,
             answers[index] = event.answer
         else:
             times_s.append(event.time_s)
-    first, total_s = answers[0], time.perf_counter() - start
-    if signal.reason is None and any(answer.token_ids != first.token_ids for answer in answers.values()):
+            texts_s += [event.time_s] if event.text else []
+    if signal.reason is None and any(answer.token_ids != answers[0].token_ids for answer in answers.values()):
         raise ComparisonError("answers made together differ from one another: rows of one step round otherwise here")
-    gaps_s = [later - earlier for earlier, later in pairwise(sorted(times_s))]
-    stages = {**first.stats.stages, "queued": 0.0, "decode": sum(gaps_s)}
-    ttft_s = min(times_s) - start if times_s else None
+    stats, gaps_s = answers[0].stats, [later - earlier for earlier, later in pairwise(times_s)]
     stats = replace(
-        first.stats, stages=stages, tokens=len(times_s), ttft_s=ttft_s, total_s=total_s, token_gaps_s=gaps_s
+        stats,
+        stages={**stats.stages, "queued": 0.0, "decode": sum(gaps_s)},
+        tokens=len(times_s),
+        ttft_s=times_s[0] - start if times_s else None,
+        ttft_text_s=texts_s[0] - start if texts_s else None,
+        total_s=time.perf_counter() - start,
+        token_gaps_s=gaps_s,
     )
-    return replace(first, stats=stats)
+    return replace(answers[0], stats=stats)
 
 
 class _End(GenerationCallback):
