@@ -16,6 +16,7 @@ class Echo:
 
     def __init__(self, together: int = 3) -> None:
         self.asked: list[Request] = []
+        self.bad = "bad"
         self._together = together
 
     def stream_many(
@@ -37,7 +38,7 @@ class Echo:
                     return
 
     def _end(self, request: Request) -> Event:
-        if "bad" in request.question:
+        if self.bad and self.bad in request.question:
             return Event("", 0.0, 0, finish_reason="error", error=MediaError("a bad\nfile"))
         answer = Answer(request.question.upper(), (1, 2, 3), "stop", "text")
         return Event("", 0.0, 3, finish_reason="stop", answer=answer)

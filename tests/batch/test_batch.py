@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.batch.fakes import Echo
-from vita_demo.batch.batch import ANSWER_COLUMNS, Batch, Progress
+from vita_demo.batch.batch import Batch, Progress
 from vita_demo.batch.input import open_input
-from vita_demo.batch.output import Output
+from vita_demo.batch.output import ANSWER_COLUMNS, Output
 from vita_demo.batch.row import Row, fill, request_of
 from vita_demo.errors import InputError, MediaError
 from vita_demo.generation.options import GenerationOptions
@@ -81,10 +81,11 @@ def test_errors_are_done_again_when_asked_and_keep_their_place(tmp_path: Path) -
     out = tmp_path / "out.jsonl"
     run(table(tmp_path), out)
     assert run(table(tmp_path), out).asked == []
-    mended = [text.replace("bad ", "") or "five" for text in QUESTIONS]
-    echo = run(table(tmp_path, mended), out, retry=True)
-    assert sorted(request.question for request in echo.asked) == ["five", "three"]
-    assert [row["text"] for row in lines(out)] == [text.upper() for text in mended]
+    echo = Echo()
+    echo.bad = ""
+    run(table(tmp_path), out, retry=True, echo=echo)
+    assert [request.question for request in echo.asked] == ["bad three"]
+    assert [row["text"] for row in lines(out)] == ["ONE", "TWO", "BAD THREE", "FOUR", None, "SIX", "SEVEN"]
 
 
 def test_a_stop_keeps_what_is_finished_and_the_next_run_does_the_rest(tmp_path: Path) -> None:
@@ -194,10 +195,53 @@ def test_outputs_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="something else in line 1"):
         Output(other)
     assert other.read_text() == '{"a": 1}\n'
-    with pytest.raises(InputError, match="a column text, which the answer has too"):
-        path = tmp_path / "in.jsonl"
-        path.write_text('{"question": "a", "text": "b"}\n')
-        run(path, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("questions", "template"),
+    [(["one", "2"], ""), (["one"], ""), (["", ""], "Another?")],
+    ids=["another row", "fewer rows", "another question"],
+)
+def test_an_output_of_something_else_is_refused_and_kept(tmp_path: Path, questions: list, template: str) -> None:
+    out = tmp_path / "out.jsonl"
+    run(table(tmp_path, ["uno", "two"]), out)
+    before = out.read_bytes()
+    with pytest.raises(InputError, match="has another question or other columns in row 0; give another file"):
+        run(table(tmp_path, questions), out, question=template)
+    assert out.read_bytes() == before
+
+
+def test_an_output_can_be_another_ones_input(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    run(table(tmp_path, ["one"]), first)
+    run(first, second)
+    (row,) = lines(second)
+    assert (row["text"], row["input_text"], row["question"], row["input_row"]) == ("ONE", "ONE", "one", 0)
+
+
+def test_what_is_no_utf_8_costs_its_own_row(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"question\nfine\nh\xe9\n")
+    run(path, tmp_path / "out.jsonl")
+    rows = lines(tmp_path / "out.jsonl")
+    assert rows[0]["text"] == "FINE"
+    assert "is not UTF-8" in rows[1]["error"]
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "bad\udcff.png").write_bytes(b"x")
+    run(pictures, tmp_path / "pictures.jsonl", question="What?")
+    run(pictures, tmp_path / "pictures.jsonl", question="What?")
+    assert [row["text"] for row in lines(tmp_path / "pictures.jsonl")] == ["WHAT?"]
+
+
+def test_numbers_that_json_has_not_and_other_separators_are_said(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run("-", out, stdin=io.StringIO('{"question": "a", "x": NaN}\n'))
+    assert "NaN is no JSON value" in lines(out)[0]["error"]
+    path = tmp_path / "in.csv"
+    path.write_text("question;image_path\na;b\n")
+    with pytest.raises(InputError, match="has a single column 'question;image_path'; separate columns by commas"):
+        open_input(str(path), "")
 
 
 # Rows

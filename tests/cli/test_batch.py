@@ -42,11 +42,11 @@ def test_a_folder_is_answered_as_each_picture_alone(vita: Callable[..., Run], fo
     assert run.err.count("knows only simple shapes") == 1
     assert "slots of" in run.err
     assert "6 of 6 rows" in run.err
-    assert "1 of 6 rows have an error; --retry_errors does them again" in run.err
+    assert "1 of 6 rows has an error; --retry_errors does them again" in run.err
     again = vita("batch", folder, "--question", QUESTION, "--output", out, "--fail_on_error")
     assert again.code == 1
     assert "out.jsonl has 6 rows already" in again.err
-    assert again.error.startswith("1 of 6 rows have an error")
+    assert again.error.startswith("1 of 6 rows has an error")
 
 
 @pytest.mark.slow

@@ -81,5 +81,8 @@ def test_pictures_that_are_read_while_others_are_answered_are_all_answered(
 def test_slots_that_do_not_fit_are_refused_with_what_to_do(tiny7_pipeline: Pipeline) -> None:
     with pytest.raises(ConfigError, match=r"--slots 100000000 of [\d,]+ positions take .* GiB .* lower --slots"):
         tiny7_pipeline.generate_many(REQUESTS, OPTIONS, slots=100_000_000)
-    with pytest.raises(ConfigError, match="more than the model's context"):
+    with pytest.raises(ConfigError, match="at most the model's context"):
         tiny7_pipeline.own(positions=10_000_000)
+    for slots in (0, -1, 1.5, "3"):
+        with pytest.raises(ConfigError, match=f"--slots {slots} must be a whole number"):
+            tiny7_pipeline.generate_many(REQUESTS, OPTIONS, slots=slots)

@@ -36,9 +36,11 @@ def test_a_piece_takes_about_four_steps_within_its_limits(step_s: float, positio
     assert (pace.piece("position", 7), pace.piece("tile", 1)) == (7, 1)
 
 
-def test_everything_is_one_piece_where_nobody_waits() -> None:
-    pace = measured(0.001, 0.001, 0.05)
+def test_a_piece_takes_about_a_second_where_nobody_waits() -> None:
+    pace = measured(0.001, 0.00101, 0.05)
     pace.shared = False
+    assert (pace.piece("position", 10_000), pace.piece("tile", 13)) == (990, 13)
+    pace = Pace()
     assert (pace.piece("position", 10_000), pace.piece("tile", 13)) == (10_000, 13)
 
 

@@ -1,6 +1,7 @@
 """Answers all rows of the input that the output does not have yet."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,8 +9,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from vita_demo.batch.input import Input
-from vita_demo.batch.output import Output, Result
-from vita_demo.batch.row import Key, Row, request_of
+from vita_demo.batch.output import ANSWER_COLUMNS, Output, Result
+from vita_demo.batch.row import Key, Row, question_of, request_of
 from vita_demo.errors import InputError, VitaDemoError
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from vita_demo.pipeline import Pipeline
 
 logger = logging.getLogger("vita_demo.batch")
-
-ANSWER_COLUMNS = ("text", "state", "finish_reason", "prompt_tokens", "image_tokens", "audio_tokens", "answer_tokens",
-                  "ttft_s", "total_s", "error")  # fmt: skip
+# Messages name the flags of a single question, which here are columns.
+_FLAG = re.compile(r"^--(question|image_path|video_path|audio_path)\b")
 
 
 @dataclass
@@ -109,37 +109,48 @@ class Batch:
             show: called after each row.
 
         Raises:
-            InputError: when a column of the input has the name of one of the answer's.
+            InputError: when the output has answers to something else.
         """
         progress = Progress(self.input.total, len(output.done))
         order: dict[Key, int] = {}
-        asked: dict[int, tuple[int, Row]] = {}
+        asked: dict[int, tuple[int, Result]] = {}
         results, accepted = _InOrder(output, progress, show), count()
 
         def requests() -> Iterator[Request]:
             for place, row in enumerate(self.input.rows()):
                 order[row.key] = place
+                columns = self._columns(row)
                 if row.key in output.done:
+                    output.check(columns)
                     continue
-                _check_columns(row)
                 number = results.expect()
                 try:
                     request = request_of(row, self.question, self.input.folder, self.sampling)
                 except VitaDemoError as error:
-                    results.put(number, _result(row, error=error))
+                    results.put(number, {**columns, **_answer_columns(error=error)})
                     continue
-                asked[next(accepted)] = number, row
+                asked[next(accepted)] = number, columns
                 yield request
 
         with output:
             many = pipeline.stream_many(requests(), self.options, slots=self.slots, signal=signal, isolated=True)
             for index, event in many:
                 if event.finish_reason is not None and not (signal.reason and event.finish_reason == signal.reason):
-                    number, row = asked.pop(index)
-                    results.put(number, _result(row, event))
+                    number, columns = asked.pop(index)
+                    results.put(number, {**columns, **_answer_columns(event)})
         if signal.reason is None:
             output.finish(order)
         return progress
+
+    def _columns(self, row: Row) -> Result:
+        """Return what an output row has beside the answer; a column with a name of the answer's gets another."""
+        taken = {"row", *ANSWER_COLUMNS}
+        columns = {f"input_{name}" if name in taken else name: value for name, value in row.values.items()}
+        try:
+            question = question_of(row, self.question)
+        except InputError:
+            question = None
+        return {"row": row.key, **columns, "question": question}
 
 
 class _InOrder:
@@ -165,13 +176,7 @@ class _InOrder:
         self._show(self._progress)
 
 
-def _check_columns(row: Row) -> None:
-    taken = [name for name in ("row", *ANSWER_COLUMNS) if name in row.values]
-    if taken:
-        raise InputError(f"row {row.key} has a column {taken[0]}, which the answer has too; rename it")
-
-
-def _result(row: Row, event: Event | None = None, error: BaseException | None = None) -> Result:
+def _answer_columns(event: Event | None = None, error: BaseException | None = None) -> Result:
     answer = None if event is None else event.answer
     error = error if event is None else event.error
     values: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
@@ -190,6 +195,6 @@ def _result(row: Row, event: Event | None = None, error: BaseException | None = 
         }
     if error is not None:
         if not isinstance(error, VitaDemoError):
-            logger.warning("row %s failed: %s: %s", row.key, type(error).__name__, error)
-        values["error"] = " ".join(str(error).split()) or type(error).__name__
-    return {"row": row.key, **row.values, **values}
+            logger.warning("a row failed: %s: %s", type(error).__name__, error)
+        values["error"] = _FLAG.sub(r"\1", " ".join(str(error).split())) or type(error).__name__
+    return values

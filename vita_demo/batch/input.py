@@ -86,7 +86,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 def _json_rows(lines: TextIO) -> Iterator[Row]:
     for number, line in enumerate(line for line in lines if line.strip()):
         try:
-            values: Any = json.loads(line)
+            values: Any = json.loads(line, parse_constant=_refuse_constant)
         except ValueError as error:
             yield Row(number, error=f"row {number} is no JSON ({error})")
             continue
@@ -94,8 +94,16 @@ def _json_rows(lines: TextIO) -> Iterator[Row]:
         yield Row(number, values) if whole else Row(number, error=f"row {number} is no JSON object")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
 def _read_csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(1 << 26)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for number, values in enumerate(csv.DictReader(file, restkey="more", restval="")):
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, restkey="more", restval="")
+        columns = reader.fieldnames or ()
+        if len(columns) == 1 and {";", "\t"} & set(columns[0]):
+            raise InputError(f"{path} has a single column {columns[0]!r:.60}; separate columns by commas")
+        for number, values in enumerate(reader):
             yield Row(number, values)

@@ -7,12 +7,18 @@ end; until then they stand beside it.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from vita_demo.batch.parquet import iterate_rows, write_table
 from vita_demo.batch.row import Key
 from vita_demo.errors import InputError
+
+ANSWER_COLUMNS = ("text", "state", "finish_reason", "prompt_tokens", "image_tokens", "audio_tokens", "answer_tokens",
+                  "ttft_s", "total_s", "error")  # fmt: skip
+# What is not UTF-8 in a file's name becomes an escape, which JSON has too.
+_ESCAPED = "backslashreplace"
 
 Result = Mapping[str, Any]
 """A row of the output: ``row`` with its key, the input's columns, and the answer's."""
@@ -44,8 +50,10 @@ class Output:
             self._rewrite(row.values for row in iterate_rows(path))
         _drop_broken_line(self._lines)
         self.done: dict[Key, bool] = {}
+        self._asked: dict[Key, bytes] = {}
         for result in self._read():
             self.done[result["row"]] = bool(result["error"])
+            self._asked[result["row"]] = _digest(result)
         if retry_errors and any(self.done.values()):
             self._rewrite(result for result in self._read() if not result["error"])
             self.done = {key: False for key, failed in self.done.items() if not failed}
@@ -57,7 +65,7 @@ class Output:
         return sum(self.done.values())
 
     def __enter__(self) -> Self:
-        self._file = self._lines.open("a", encoding="utf-8")
+        self._file = self._lines.open("a", encoding="utf-8", errors=_ESCAPED)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,6 +79,18 @@ class Output:
         self._file.write(json.dumps(result, ensure_ascii=False) + "\n")
         self._file.flush()
         self.done[result["row"]] = bool(result["error"])
+
+    def check(self, result: Result) -> None:
+        """Refuse a row of the output that was asked something else than ``result``, which has the same key.
+
+        Raises:
+            InputError: saying which row.
+        """
+        if self._asked.get(result["row"], _digest(result)) != _digest(result):
+            raise InputError(
+                f"--output {self.path} has another question or other columns in row {result['row']}; "
+                "give another file, or the INPUT and --question that it was made with"
+            )
 
     def finish(self, order: Mapping[Key, int]) -> None:
         """Bring the rows into the order of the input, and make the table of them; call it after the last row."""
@@ -97,10 +117,16 @@ class Output:
 
     def _rewrite(self, results: Iterator[Result]) -> None:
         part = self._lines.with_name(f"{self._lines.name}.new")
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8", errors=_ESCAPED) as file:
             for result in results:
                 file.write(json.dumps(result, ensure_ascii=False) + "\n")
         part.replace(self._lines)
+
+
+def _digest(result: Result) -> bytes:
+    """Return what tells a row's question and columns from others."""
+    asked = {name: value for name, value in result.items() if name not in ANSWER_COLUMNS}
+    return blake2b(json.dumps(asked, sort_keys=True, default=str).encode(), digest_size=16).digest()
 
 
 def _drop_broken_line(path: Path) -> None:

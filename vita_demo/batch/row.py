@@ -53,12 +53,22 @@ def request_of(row: Row, question: str, folder: Path, sampling: Sampling) -> Req
     video, audio = (folder / str(values[name]) if name in values else None for name in ("video_path", "audio_path"))
     chosen = {name: getattr(sampling, name) for name in _SAMPLING}
     return Request(
-        question=str(values["question"]) if "question" in values else fill(question, row.values),
+        question=question_of(row, question),
         image_paths=tuple(paths),
         video_path=video,
         audio_path=audio,
         **{**chosen, **{name: _number(name, values[name]) for name in _SAMPLING if name in values}},
     )
+
+
+def question_of(row: Row, template: str) -> str:
+    """Return the row's own question, or the template with its values.
+
+    Raises:
+        InputError: see ``fill``.
+    """
+    own = row.values.get("question")
+    return fill(template, row.values) if own in (None, "") else str(own)
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ def run_batch(
     if len(output.done) != rows.total:
         _answer(console, source, settings, batch, output)
     if output.errors:
-        failed = f"{output.errors:,} of {len(output.done):,} rows have an error"
+        failed = f"{output.errors:,} of {len(output.done):,} rows {'has' if output.errors == 1 else 'have'} an error"
         if flags["fail_on_error"]:
             raise FailedRowsError(f"{failed}; their column error says why, and --retry_errors does them again")
         console.warn(f"{failed}; --retry_errors does them again")

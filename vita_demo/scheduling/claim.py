@@ -26,6 +26,8 @@ def claim_slots(model: VitaForGeneration, count: int | None = None, positions: i
     Raises:
         ConfigError: when there is no memory for what was asked for.
     """
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise ConfigError(f"--slots {count} must be a whole number, at least 1; without it as many are taken as fit")
     text, device = model.config.text, model.device
     position_bytes = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
     share = _SHARE_OF_GPU if device.type == "cuda" else _SHARE_OF_MACHINE
@@ -34,14 +36,14 @@ def claim_slots(model: VitaForGeneration, count: int | None = None, positions: i
     if positions is None:
         trained = min(context, model.config.trained_positions)
         positions = max(min(context, room // (count or DEFAULT_SLOTS)), trained)
-    if positions > context:
-        raise ConfigError(f"--slot_positions {positions:,} is more than the model's context of {context:,}")
+    if not 1 <= positions <= context:
+        raise ConfigError(f"positions {positions:,} must be at least 1 and at most the model's context, {context:,}")
     if count is None:
         count = min(DEFAULT_SLOTS, max(1, room // positions))
     if count * positions > room:
         raise ConfigError(
             f"--slots {count} of {positions:,} positions take {_gib(count * positions * position_bytes)} and "
-            f"{_gib(room * position_bytes)} may be used; lower --slots or --slot_positions, or end other programs"
+            f"{_gib(room * position_bytes)} may be used; lower --slots, or end other programs"
         )
     slots = Slots(model.language_model, count, positions, capture_on(device))
     logger.info("%d slots of %s positions take %s", count, f"{positions:,}", _gib(slots.nbytes))

@@ -74,9 +74,10 @@ class Ticket:
         self._events.append(event)
         self._due = True
 
-    def notice(self, now_s: float) -> None:
-        """Tell the reader what it does not know yet, unless it was told something just before ``now_s``."""
-        if self._due and now_s - self._noticed_s >= _NOTICE_S:
+    def notice(self, at_once: bool) -> None:
+        """Tell the reader what it does not know yet: ``at_once``, or unless it was told something just before."""
+        now_s = time.perf_counter()
+        if self._due and (at_once or now_s - self._noticed_s >= _NOTICE_S):
             self._due, self._noticed_s = False, now_s
             self._notify()
 
@@ -218,15 +219,15 @@ class ModelOwner:
             self._wakened.clear()
             if self._scheduler.reads:
                 # What comes next may take long: nobody shall wait for text that is there.
-                self._notice(float("inf"))
+                self._notice(at_once=True)
             try:
                 self._scheduler.turn()
             except Exception as error:
                 logger.exception("the scheduler failed")
                 self._scheduler.end_all(error)
-            self._notice(time.perf_counter())
+            self._notice()
 
-    def _notice(self, now_s: float) -> None:
+    def _notice(self, at_once: bool = False) -> None:
         """Tell readers of their events, and let go of answers that have ended."""
         with self._lock:
             tickets = [*self._tickets]
@@ -234,7 +235,7 @@ class ModelOwner:
             ended = ticket.stage == "done"
             if ended:
                 self._forget(ticket)
-            ticket.notice(float("inf") if ended else now_s)
+            ticket.notice(at_once or ended)
 
     def _forget(self, ticket: Ticket) -> None:
         job = ticket.job

@@ -10,6 +10,7 @@ Unit = Literal["position", "tile"]
 LIMITS: Mapping[Unit, tuple[int, int]] = {"position": (64, 512), "tile": (1, 4)}
 """The smallest piece, below which starting one costs more than the work, and the largest."""
 _STEPS = 4.0
+_ALONE_S = 1.0
 _WEIGHT = 0.2
 
 
@@ -23,7 +24,8 @@ class Pace:
         clock: monotonic seconds.
 
     Attributes:
-        shared: whether answers wait for the end of a piece; if not, everything is one piece.
+        shared: whether answers wait for the end of a piece; if not, a piece may take a second, within which somebody
+            who leaves is noticed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -42,9 +44,9 @@ class Pace:
 
     def piece(self, unit: Unit, left: int) -> int:
         """Return how many of the units that are left to do next."""
+        (smallest, largest), each = LIMITS[unit], self._seconds.get(unit)
         if not self.shared:
-            return left
-        smallest, largest = LIMITS[unit]
-        step, each = self._seconds.get("step"), self._seconds.get(unit)
+            return min(left, max(largest, int(_ALONE_S / each))) if each else left
+        step = self._seconds.get("step")
         fitting = int(_STEPS * step / each) if step is not None and each else largest
         return min(left, max(smallest, min(fitting, largest)))
