@@ -155,9 +155,9 @@ class Job:
         self._on_event(end)
 
     def end_unread(self) -> None:
-        """End it with the signal's reason before it has begun."""
+        """End it with the signal's reason before it has a token."""
         now = self._recorder.clock()
-        self._recorder.add_stage("queued", now - self._accepted)
+        self._recorder.stages.setdefault("queued", now - self._accepted)
         reason = self.signal.reason or "cancelled"
         summary = self._summary()
         self.answer = Answer("", (), reason, None, summary, self._recorder.finish(summary.tokens, now))
