@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -83,11 +84,12 @@ def test_a_reader_is_not_woken_for_every_token(owner: ModelOwner, monkeypatch: p
     assert reader.notices == 2
 
 
-def test_the_end_is_told_whatever_was_told_before(owner: ModelOwner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_is_told_whatever_was_told_before(tiny7_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner_module, "_NOTICE_S", 1000.0)
     options = GenerationOptions(max_new_tokens=40, min_new_tokens=40)
-    readers = [Reader(owner, question(text), options) for text in ("hi", "Wo?", "What is this?", "a", "b")]
-    assert [len(reader.read()) for reader in readers] == [41] * 5
+    with closing(tiny7_pipeline.own(slots=2, positions=4096, waiting=None)) as owner:
+        readers = [Reader(owner, question(text), options) for text in ("hi", "Wo?", "What is this?", "a", "b")]
+        assert [len(reader.read()) for reader in readers] == [41] * 5
 
 
 def test_more_than_may_wait_are_refused_and_told_their_place(owner: ModelOwner) -> None:
