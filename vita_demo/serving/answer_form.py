@@ -1,4 +1,4 @@
-"""What every door's form of an answer has in common: what it must be able to write, and the counts and times in it."""
+"""What the answers of all endpoints have in common: what they must be able to write, and their counts and times."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The doors: which path does what."""
+"""The endpoints: which path does what."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from vita_demo.serving.service import Service
 
 
 def make_app(service: Service, options: ServerOptions, keys: Keys) -> ASGIApp:
-    """Return the application with all doors, behind the guard."""
+    """Return the application with all endpoints, behind the guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page = Page(options.page)
     _add_answers(app, service, BodyReader(options.max_body_bytes))
@@ -96,7 +96,7 @@ async def _of_framework(request: Request, error: Exception) -> JSONResponse:
     if status == 405:
         message = f"{request.method[:20]} is not for {path!r}"
     else:
-        message = f"there is no {path!r}; the doors are listed in docs/serving.md"
+        message = f"there is no {path!r}; the endpoints are listed in docs/serving.md"
     return ApiError(status, message, code="not_found", headers=getattr(error, "headers", None)).response()
 
 

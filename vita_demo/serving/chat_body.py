@@ -35,7 +35,7 @@ class StreamOptions(Fields):
 
 
 class OptionFields(SamplingFields):
-    """The options that all doors share, with this server's own beside OpenAI's."""
+    """The options that all endpoints share, with this server's own beside OpenAI's."""
 
     model: str | None = None
     stream: bool | None = None

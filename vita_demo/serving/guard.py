@@ -1,4 +1,4 @@
-"""Who is let in: the check of hosts, origins and keys that stands before every door."""
+"""Who is let in: the check of hosts, origins and keys that stands before every endpoint."""
 
 import ipaddress
 import logging

@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 
 from vita_demo.answer import Answer
 
-_DOORS = (
+_ENDPOINTS = (
     "/v1/chat/completions", "/v1/responses", "/v1/models", "/generate", "/health", "/ready", "/metrics",
 )  # fmt: skip
 _TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
@@ -32,7 +32,7 @@ class ServerMetrics:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._requests = Counter(
-            "vita_demo_requests", "Requests by door and status.", ["door", "status"], registry=self._registry
+            "vita_demo_requests", "Requests by endpoint and status.", ["endpoint", "status"], registry=self._registry
         )
         self._prompt = Counter(
             "vita_demo_prompt_tokens", "Positions of prompts by kind.", ["kind"], registry=self._registry
@@ -55,9 +55,11 @@ class ServerMetrics:
         Gauge(f"vita_demo_{name}", text, registry=self._registry).set_function(value)
 
     def count_request(self, path: str, status: int) -> None:
-        """Count a request under its door; paths that nobody serves are one."""
-        door = next((door for door in _DOORS if path == door or path.startswith(f"{door}/")), None)
-        self._requests.labels(door or ("/" if path == "/" else "other"), str(status)).inc()
+        """Count a request under its endpoint; paths that nobody serves are one."""
+        endpoint = next(
+            (endpoint for endpoint in _ENDPOINTS if path == endpoint or path.startswith(f"{endpoint}/")), None
+        )
+        self._requests.labels(endpoint or ("/" if path == "/" else "other"), str(status)).inc()
 
     def count_answer(self, answer: Answer) -> None:
         """Count an answer that has ended."""

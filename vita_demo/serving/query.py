@@ -1,4 +1,4 @@
-"""What was asked, in one form for all doors: questions with their media, earlier answers, and options."""
+"""What was asked, in one form for all endpoints: questions with their media, earlier answers, and options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One model and who asks it: from a query to a live answer, for all doors."""
+"""One model and who asks it: from a query to a live answer, for all endpoints."""
 
 import asyncio
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class Service:
     Attributes:
         model_owner: makes the answers; None while the weights are loaded.
         draining: whether the server is about to end.
-        metrics: of all doors.
+        metrics: of all endpoints.
         reading: requests whose media are read.
         live: answers that are being made, by their ids.
     """

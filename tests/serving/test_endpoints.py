@@ -1,4 +1,4 @@
-"""The other doors: responses, the guide's, models, state and figures."""
+"""The other endpoints: responses, the guide's, models, state and figures."""
 
 import json
 import re
@@ -172,10 +172,10 @@ def test_the_figures_count_what_was_done(serve) -> None:
         family = families[name.removesuffix("_total").removesuffix("_count")]
         return sum(s.value for s in family.samples if s.name == name and s.labels.items() >= labels.items())
 
-    door = "/v1/chat/completions"
-    assert value("vita_demo_requests_total", door=door, status="200") == 2
-    assert value("vita_demo_requests_total", door=door, status="400") == 1
-    assert value("vita_demo_requests_total", door="other", status="404") == 1
+    endpoint = "/v1/chat/completions"
+    assert value("vita_demo_requests_total", endpoint=endpoint, status="200") == 2
+    assert value("vita_demo_requests_total", endpoint=endpoint, status="400") == 1
+    assert value("vita_demo_requests_total", endpoint="other", status="404") == 1
     assert value("vita_demo_generated_tokens_total") == 4
     assert value("vita_demo_prompt_tokens_total", kind="image") == 6
     assert value("vita_demo_cached_tokens_total") == 4
