@@ -218,3 +218,11 @@ def test_a_defect_is_said_without_its_cause(serve, caplog: pytest.LogCaptureFixt
     messages = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert any(message.startswith("KeyError at ") for message in messages)
     assert not any("secret" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "null"), (5, "a number"), (True, "a boolean"), ({"a": 1}, "an object")]
+)
+def test_kinds_of_json_have_the_names_of_json(answering: Running, content: Any, says: str) -> None:
+    answer = answering.post("/v1/chat/completions", {"messages": [{"role": "user", "content": content}]})
+    assert f"is {says}; give a text or a list of parts" in error_of(answer)["message"]

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from starlette.requests import Request
 
 from vita_demo.serving.api_error import ApiError, unavailable
-from vita_demo.serving.fields import bad_request, join
+from vita_demo.serving.fields import bad_request, join, json_kind
 
 _READ_LIMIT_S = 60.0
 _BODIES_AT_ONCE = 8
@@ -94,7 +94,7 @@ def parse_object(content: bytes | bytearray) -> dict[str, Any]:
     except ValueError as error:
         raise ApiError(400, f"the body is not JSON ({str(error)[:_MAX_FIELDS_SHOWN]}); send a JSON object") from None
     if not isinstance(parsed, dict):
-        raise ApiError(400, f"the body is a JSON {type(parsed).__name__}; send an object with its fields")
+        raise ApiError(400, f"the body is {json_kind(parsed)}; send an object with its fields")
     return parsed
 
 

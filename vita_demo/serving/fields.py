@@ -33,7 +33,7 @@ def read_fields(model: type[Model], content: Any, where: str = "") -> Model:
         ApiError: 400 for the first field that is wrong.
     """
     if not isinstance(content, Mapping):
-        raise bad_request(f"{where} is a JSON {type(content).__name__}; give an object", where)
+        raise bad_request(f"{where} is {json_kind(content)}; give an object", where)
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -45,6 +45,12 @@ def read_fields(model: type[Model], content: Any, where: str = "") -> Model:
         param = join(where, *steps)
         given = "" if first["type"] == "missing" else f" {first['input']!r:.{_MAX_SHOWN}}"
         raise bad_request(f"{param}{given}: {first['msg'][0].lower()}{first['msg'][1:]}", param) from None
+
+
+def json_kind(value: Any) -> str:
+    """Name the kind of a JSON value as JSON does, with its article."""
+    kinds = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+    return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def join(where: str, *steps: str | int) -> str:

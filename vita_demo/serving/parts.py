@@ -6,7 +6,7 @@ from typing import Any, Literal
 from vita_demo.errors import InputError
 from vita_demo.request import Sampling
 from vita_demo.serving.api_error import error_of
-from vita_demo.serving.fields import Fields, bad_request, join, read_fields
+from vita_demo.serving.fields import Fields, bad_request, join, json_kind, read_fields
 from vita_demo.serving.query import Attachment, Kind
 
 MAX_FRAMES = 64
@@ -70,7 +70,7 @@ class PartReader:
         if isinstance(content, str):
             return content, ()
         if not isinstance(content, list):
-            raise bad_request(f"{where} is a JSON {type(content).__name__}; give a text or a list of parts", where)
+            raise bad_request(f"{where} is {json_kind(content)}; give a text or a list of parts", where)
         texts, attachments = [], []
         for number, part in enumerate(content):
             place = join(where, number)
