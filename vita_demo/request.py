@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from vita_demo.errors import InputError
-from vita_demo.file_kind import other_flag
-from vita_demo.local_files import as_path
+from vita_demo.files.kind import other_flag
+from vita_demo.files.local import as_path
 
 
 @dataclass(frozen=True, kw_only=True)

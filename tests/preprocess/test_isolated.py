@@ -14,7 +14,7 @@ from PIL import Image
 from tests.conftest import ASSETS, DATA
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import MediaError
-from vita_demo.file_kind import other_flag
+from vita_demo.files.kind import other_flag
 from vita_demo.preprocess import decoder, media
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request

@@ -13,7 +13,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LAYERS = (
     # records and rules
     "errors", "resources", "stdout", "cores", "metrics",
-    "local_files", "download", "typed", "file_kind", "request", "answer",
+    "files", "request", "answer",
     # the line of data
     "checkpoint", "prompt", "preprocess", "generation",
     "model.ops", "model", "model.quantize", "model.decode", "model.loading",
@@ -24,7 +24,7 @@ LAYERS = (
 ROOT = ("vita_demo", "vita_demo.__main__")
 """The package itself, which names what is public, and its entry point import from everywhere."""
 LIGHT = (
-    *("errors", "resources", "stdout", "metrics", "local_files", "download", "typed", "file_kind", "request", "cores"),
+    *("errors", "resources", "stdout", "metrics", "files", "request", "cores"),
     *("answer", "checkpoint", "prompt", "preprocess", "console", "callbacks", "commands", "cli"),
 )
 """What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,18 @@ def eventually(holds: Callable[[], Any]) -> Any:
 def data_url(path: Path, kind: str = "image/png") -> str:
     """A file as clients send it."""
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
+    """Make a certificate for ``DNS:…`` and ``IP:…`` names, and its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=vita-demo",
+         "-addext", f"subjectAltName={','.join(names)}"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
 
 
 def picture(url: str, question: str = "Describe this image.", **fields: Any) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ import io
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -18,11 +17,11 @@ from PIL import Image
 
 from tests.conftest import ASSETS
 from tests.serving.fakes import FakeOwner
-from tests.serving.running import CHAT, Running, body, data_url, eventually, picture
+from tests.serving.running import CHAT, Running, body, data_url, eventually, make_certificate, picture
 from vita_demo.preprocess.media import Media
 from vita_demo.serving import attachments, fetch
 from vita_demo.serving.api_error import ApiError
-from vita_demo.serving.fetch import Fetcher, is_global
+from vita_demo.serving.fetch import Fetcher
 from vita_demo.serving.media_cache import MediaCache
 
 
@@ -181,29 +180,6 @@ def test_reading_has_a_time_limit(answering: Running, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("1.1.1.1", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("10.0.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:1.1.1.1", True),
-        ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, public: bool) -> None:
-    assert is_global(address) == public
-
-
-@pytest.mark.parametrize(
     "url",
     [
         "http://images.example.org/x.png",
@@ -263,13 +239,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple
         def log_message(self, *_: object) -> None:
             pass
 
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=images.example.org",
-         "-addext", "subjectAltName=DNS:images.example.org,DNS:other.example.org"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path, "DNS:images.example.org", "DNS:other.example.org")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = HTTPServer(("127.0.0.1", 0), Handler)

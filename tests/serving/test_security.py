@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from tests.serving.fakes import FakeOwner
-from tests.serving.running import CHAT, Running, body, eventually
+from tests.serving.running import CHAT, Running, body, eventually, make_certificate
 from vita_demo.errors import ConfigError, InputError
 from vita_demo.serving import connection
 from vita_demo.serving.keys import Keys
@@ -244,13 +243,7 @@ def test_the_schema_of_the_framework_is_not_served(answering: Running) -> None:
 
 
 def test_https_with_a_certificate_of_ones_own(serve, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path, "IP:127.0.0.1")
     with serve(FakeOwner, ssl_certfile=certificate, ssl_keyfile=key) as server:
         assert server.url.startswith("https://")
         context = ssl.create_default_context(cafile=certificate)

@@ -9,9 +9,9 @@ from typing import IO, Any
 
 from vita_demo.console import Console
 from vita_demo.console.display import Display
+from vita_demo.files.local import expand
 from vita_demo.generation.callbacks import GenerationCallback
 from vita_demo.generation.events import Event
-from vita_demo.local_files import expand
 from vita_demo.metrics import RunRecorder, RunStats
 
 

@@ -11,11 +11,11 @@ from vita_demo.checkpoint.locate import EMBEDDED
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cli.command import Once, option_group
 from vita_demo.errors import InputError
+from vita_demo.files.local import expand, is_url
+from vita_demo.files.typed import STDIN, typed_path, typed_text
 from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
-from vita_demo.local_files import expand, is_url
 from vita_demo.prompt import MODEL_TYPE
 from vita_demo.request import Request
-from vita_demo.typed import STDIN, typed_path, typed_text
 
 if TYPE_CHECKING:
     from vita_demo.checkpoint.settings import Settings

@@ -1,4 +1,4 @@
-"""What the model reads of a dialogue, and how much of it a cache has already."""
+"""What the model reads of a dialogue, and how much of it a cache has already: the keys of prefix caching."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence

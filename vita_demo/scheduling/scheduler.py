@@ -1,4 +1,4 @@
-"""Decides what the model does next, so that several answers are made at once.
+"""Decides what the model does next, so that several answers are made at once: continuous batching, chunked prefill.
 
 One turn admits whoever has a slot to go to, reads one piece of one prompt, and takes one step for all that are being
 answered.  So a running answer waits for at most one piece between two of its tokens, and a new one waits for the

@@ -5,13 +5,13 @@ name resolves to, and whatever an answer redirects to.
 """
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from vita_demo.files.download import is_public
 from vita_demo.serving.api_error import ApiError
 
 _MAX_REDIRECTS = 3
@@ -19,8 +19,6 @@ _CONNECT_LIMIT_S = 5.0
 _TOTAL_LIMIT_S = 20.0
 _PIECE_BYTES = 1 << 16
 _REDIRECTS = {301, 302, 303, 307, 308}
-_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
-"""IPv6 networks whose addresses hold an IPv4 one, which may be private."""
 
 Resolve = Callable[[str], list[str]]
 
@@ -93,7 +91,7 @@ class Fetcher:
             addresses = self._resolve(parts.hostname or "")
         except OSError as error:
             raise _refused(parts, f"cannot be fetched ({error})") from error
-        if not addresses or not all(is_global(address) for address in addresses):
+        if not addresses or not all(map(is_public, addresses)):
             raise _refused(parts, "is not allowed: its host has an address that is not public")
         return addresses[0]
 
@@ -123,17 +121,6 @@ class _PinnedConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self._address, self.port), self.timeout)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
-
-
-def is_global(address: str) -> bool:
-    """Whether an address is a public one, also where an IPv6 address holds an IPv4 one."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return is_global(str(ip.ipv4_mapped))
-        if any(ip in network for network in _TRANSLATED):
-            return False
-    return ip.is_global and not ip.is_multicast
 
 
 def _resolve(host: str) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vita_demo.errors import InputError
-from vita_demo.local_files import expand, is_url
+from vita_demo.files.local import expand, is_url
 
 Fetch = Callable[[str, str], Path]
 

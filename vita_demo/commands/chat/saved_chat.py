@@ -6,7 +6,7 @@ from typing import Any
 
 from vita_demo.answer import Answer, Turn
 from vita_demo.errors import InputError
-from vita_demo.local_files import TemporaryPath
+from vita_demo.files.local import TemporaryPath
 from vita_demo.request import Request
 
 SCHEMA_VERSION = 1

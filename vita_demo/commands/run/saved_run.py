@@ -11,9 +11,9 @@ from typing import Any, Self
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.commands.run.answer_writer import event_record
 from vita_demo.errors import InputError
+from vita_demo.files.local import TemporaryPath
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.local_files import TemporaryPath
 from vita_demo.request import Request
 
 SCHEMA_VERSION = 2

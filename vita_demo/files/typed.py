@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from vita_demo.download import fetch
 from vita_demo.errors import InputError
-from vita_demo.local_files import as_path, expand, is_url, temporary_path
+from vita_demo.files.download import fetch
+from vita_demo.files.local import as_path, expand, is_url, temporary_path
 
 STDIN = "-"
 _MAX_STDIN_BYTES = 4 << 30

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ASSETS, Run
-from vita_demo import download
-from vita_demo.download import fetch, is_public
 from vita_demo.errors import InputError, MediaError
+from vita_demo.files import download
+from vita_demo.files.download import fetch, is_public
 
 CONTENT = bytes(range(256)) * 100
 
@@ -168,6 +168,7 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         ("100.64.0.1", False), ("0.0.0.1", False), ("224.0.0.1", False), ("::1", False), ("fe80::1%eth0", False),
         ("64:ff9b:1::808:808", False), ("fec0::1", False),
         ("fd00::1", False), ("::ffff:127.0.0.1", False), ("2002:7f00:1::", False), ("64:ff9b::a00:1", False),
+        ("2001:0:7f00:1::", False),
     ],
 )  # fmt: skip
 def test_addresses_of_the_internet_are_told_from_others(address: str, public: bool) -> None:

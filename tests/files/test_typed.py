@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vita_demo.errors import InputError
-from vita_demo.typed import typed_path, typed_text
+from vita_demo.files.typed import typed_path, typed_text
 
 
 def test_texts_are_themselves_or_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_stdin_is_saved_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stdin_that_is_too_long_or_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vita_demo.typed._MAX_STDIN_BYTES", 10)
+    monkeypatch.setattr("vita_demo.files.typed._MAX_STDIN_BYTES", 10)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 11)))
     with pytest.raises(InputError, match="--image_path - gives more than"):
         typed_path("-", "--image_path")

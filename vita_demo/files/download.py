@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vita_demo.errors import InputError, MediaError
-from vita_demo.local_files import temporary_path
+from vita_demo.files.local import temporary_path
 
 if TYPE_CHECKING:
     import socket
