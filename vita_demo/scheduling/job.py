@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -93,7 +92,6 @@ class Job:
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
         _check(options)
-        self.id = uuid4().hex
         self.owner, self.dialogue, self.signal = owner, dialogue, StopSignal()
         self.stage = "queued"
         self.answer: Answer | None = None

@@ -46,11 +46,6 @@ class Ticket:
         self._due = False
 
     @property
-    def id(self) -> str:
-        """Tells it from all others."""
-        return self.job.id
-
-    @property
     def stage(self) -> str:
         """What is being done; see ``Job``."""
         return self.job.stage

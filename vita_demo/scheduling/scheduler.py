@@ -5,7 +5,6 @@ answered.  So a running answer waits for at most one piece between two of its to
 prompts before it and not for the answers.
 """
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from vita_demo.scheduling.job import Job, Slots, Work
 from vita_demo.scheduling.pace import Pace
 from vita_demo.scheduling.queue import FairQueue
 from vita_demo.scheduling.reading import Key, whole_units
-
-logger = logging.getLogger("vita_demo.scheduling")
 
 
 @dataclass(frozen=True)
@@ -113,9 +110,8 @@ class Scheduler:
 
     def _admit(self, job: Job) -> None:
         slot, known = self._choose(job)
-        held = self._free.pop(slot)
+        del self._free[slot]
         self._slots.truncate(slot, known)
-        logger.debug("job %s of %r takes slot %d, used in turn %d", job.id, job.owner, slot, held.used)
         self._reading.append(_Seat(job, slot, job.run(self._slots, slot, self._pace)))
 
     def _choose(self, job: Job) -> tuple[int, int]:
