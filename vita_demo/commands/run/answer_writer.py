@@ -7,6 +7,7 @@ from vita_demo.answer import Answer
 from vita_demo.checkpoint.special_tokens import STATE_TOKENS
 from vita_demo.console.console import print_markdown
 from vita_demo.console.display import Display
+from vita_demo.generation.event_record import event_record
 from vita_demo.generation.events import Event
 from vita_demo.stdout import to_json
 
@@ -52,18 +53,3 @@ class AnswerWriter:
         """Return the token that stands for a state, where it is to be seen."""
         shown = (symbol for symbol, meaning in STATE_TOKENS.items() if meaning == state)
         return next(shown, "") if self._show_state else ""
-
-
-def event_record(event: Event) -> dict[str, Any]:
-    """Return an event as what one line of JSON says."""
-    if event.finish_reason is not None:
-        return {"event": "end", "finish_reason": event.finish_reason, "text": event.text, "clock_s": event.time_s}
-    record = {"event": "token", "step": event.step, "id": event.token_id, "text": event.text, "clock_s": event.time_s}
-    state = {} if event.state is None else {"state": event.state}
-    return {**record, **state, **({} if event.logprob is None else logprob_record(event))}
-
-
-def logprob_record(event: Event) -> dict[str, Any]:
-    """Return a token's log-probability, and the likeliest tokens where these were asked for."""
-    alternatives = [{"id": token_id, "logprob": logprob} for token_id, logprob in event.alternatives]
-    return {"logprob": event.logprob, **({"alternatives": alternatives} if alternatives else {})}

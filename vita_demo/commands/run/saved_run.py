@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.commands.run.answer_writer import event_record
 from vita_demo.errors import InputError
 from vita_demo.files.local import TemporaryPath
+from vita_demo.generation.event_record import event_record
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.request import Request
