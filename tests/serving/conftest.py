@@ -8,12 +8,20 @@ import pytest
 from tests.conftest import ASSETS
 from tests.serving.fakes import FakeOwner
 from tests.serving.running import Running, data_url, running
+from vita_demo.commands.report import describe
+from vita_demo.scheduling.owner import ModelOwner
 
 
 @pytest.fixture(scope="session")
 def server(embedded_pipeline) -> Iterator[Running]:
     """A server with the embedded model."""
-    with running(lambda: embedded_pipeline.own(slots=4, positions=8192)) as server:
+
+    def load() -> ModelOwner:
+        owner = embedded_pipeline.own(slots=4, positions=8192)
+        owner.about = {**describe(embedded_pipeline), "trained_positions": 6200}
+        return owner
+
+    with running(load) as server:
         yield server
 
 

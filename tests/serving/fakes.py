@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from vita_demo.answer import Answer, PromptSummary
 from vita_demo.errors import QueueFullError
@@ -29,6 +29,10 @@ class FakeTicket:
     made: int = 0
     cancelled: bool = False
     events: deque[Event] = field(default_factory=deque)
+
+    @property
+    def prompt(self) -> dict[str, object]:
+        return {"input_ids": [1, 2, 3], "prompt": asdict(PROMPT), "max_new_tokens": 8}
 
     def take(self) -> list[Event]:
         return [self.events.popleft() for _ in range(len(self.events))]
@@ -63,6 +67,7 @@ class FakeOwner:
     """Takes dialogues and answers none by itself, unless ``words`` say what to answer."""
 
     def __init__(self, words: tuple[str, ...] | None = None, limit: int = 64) -> None:
+        self.about: dict[str, object] = {}
         self.tickets: list[FakeTicket] = []
         self.words = words
         self.limit = limit

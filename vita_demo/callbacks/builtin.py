@@ -41,6 +41,8 @@ class LoggingCallback(GenerationCallback):
         level: "debug", "info", "warning" or "error".
     """
 
+    takes_lists = True
+
     def __init__(self, tokenizer: Any = None, every: int = 50, level: str = "info") -> None:
         self.tokenizer = tokenizer
         self.every = max(1, every)
@@ -80,6 +82,8 @@ class ProgressCallback(GenerationCallback):
         max_new_tokens: another name of ``max_tokens``.
     """
 
+    takes_lists = True
+
     def __init__(
         self,
         max_tokens: int | None = None,
@@ -116,6 +120,8 @@ class PerformanceCallback(GenerationCallback):
         stats: the ``RunStats`` of the last generation; None until it ends.
     """
 
+    takes_lists = True
+
     def __init__(self) -> None:
         self.stats: RunStats | None = None
         self._recorder = RunRecorder()
@@ -148,6 +154,8 @@ class MemoryCallback(GenerationCallback):
     Attributes:
         samples: (step, host bytes, device bytes); device bytes are 0 without a GPU.
     """
+
+    takes_lists = True
 
     def __init__(self, every: int = 100) -> None:
         self.every = max(1, every)
@@ -189,6 +197,8 @@ class FileCallback(GenerationCallback):
     Args:
         path: the file; an existing one is replaced.
     """
+
+    takes_lists = True
 
     def __init__(self, path: str = "answer.txt") -> None:
         self.path = expand(Path(path))

@@ -1,6 +1,7 @@
 """The flags, in groups that commands share, and what they become."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ def typed_file(given: str | Path, flag: str, flags: dict[str, Any]) -> Path:
     return typed_path(given, flag, **{name: flags[name] for name in ("allow_url", "allow_private_url")})
 
 
-def make_source(flags: dict[str, Any]) -> ModelSource:
+def make_source(flags: Mapping[str, Any]) -> ModelSource:
     """Name the model that the flags ask for.
 
     Raises:
@@ -202,17 +203,21 @@ def make_source(flags: dict[str, Any]) -> ModelSource:
     return ModelSource(**{field.name: flags[field.name] for field in fields(ModelSource)})
 
 
-def make_options(flags: dict[str, Any], settings: "Settings") -> GenerationOptions:
+def make_options(flags: Mapping[str, Any], settings: "Settings") -> GenerationOptions:
     """Combine the flags with the checkpoint's defaults.
 
     Raises:
         ConfigError: when they contradict each other.
     """
+    options = GenerationOptions.resolve(settings.config.generation_defaults, **given_options(flags))
+    options.check_quantized(flags["quantize"])
+    return options
+
+
+def given_options(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the flags say of the generation, by the names of ``GenerationOptions``; None was not given."""
     names = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
              "min_new_tokens", "num_beams", "engine", "speculate", "time_limit_s", "seed",
              "top_logprobs", "strict_callbacks")  # fmt: skip
     stops = DEFAULT_STOP_STRINGS + flags["stop_strings"]
-    explicit = {name: flags.get(name) for name in names}
-    options = GenerationOptions.resolve(settings.config.generation_defaults, **explicit, stop_strings=stops)
-    options.check_quantized(flags["quantize"])
-    return options
+    return {**{name: flags.get(name) for name in names}, "stop_strings": stops}

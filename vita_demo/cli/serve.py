@@ -71,6 +71,7 @@ def serve(console: "Console", **flags: Any) -> None:
     if flags["debug"]:
         console.handle_logs(logging.DEBUG)
 
+    from vita_demo.commands.report import describe
     from vita_demo.serving.run import serve_model
 
-    serve_model(source, settings, options)
+    serve_model(source, settings, options, describe)

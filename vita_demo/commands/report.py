@@ -1,4 +1,4 @@
-"""An answer as one JSON object."""
+"""An answer as one JSON object, with what only a loaded model knows."""
 
 import os
 import platform
@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from vita_demo.answer import Answer
+from vita_demo.commands.answer_record import answer_record
 from vita_demo.cores import sharing
 from vita_demo.engine.device import copy_bandwidth_bytes_per_s
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.metrics import SCHEMA_VERSION
 from vita_demo.model.ops.cpu_profile import cpu_profile
 from vita_demo.model.quantize.replace import count_values
 from vita_demo.pipeline import Pipeline
@@ -23,20 +23,8 @@ def report(answer: Answer, pipeline: Pipeline, options: GenerationOptions) -> di
         context = prompt.tokens + len(answer.token_ids) // 2
         rate = model.language_model.bytes_per_token(context) * stats.passes_tps
         stats = replace(stats, bandwidth_fraction=rate / copy_bandwidth_bytes_per_s(model.device))
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "text": answer.text,
-        "state": answer.state,
-        "token_ids": list(answer.token_ids),
-        "prompt_tokens": prompt.tokens,
-        "image_tokens": prompt.image_tokens,
-        "audio_tokens": prompt.audio_tokens,
-        "frames": prompt.frames,
-        "finish_reason": answer.finish_reason,
-        "metrics": stats.to_dict(),
-        "model": {**describe_model(pipeline), "engine": "transformers" if options.uses_transformers else "native"},
-        "host": describe_host(pipeline),
-    }
+    engine = "transformers" if options.uses_transformers else "native"
+    return answer_record(replace(answer, stats=stats), describe(pipeline, engine))
 
 
 def introduce(pipeline: Pipeline) -> list[str]:
@@ -46,6 +34,11 @@ def introduce(pipeline: Pipeline) -> list[str]:
     weights = f"model {pipeline.settings.folder}, {precision} on {model.device}, in {pipeline.load_s:.2f} s"
     profile = [f"CPU profile of {cpu_profile().describe()}"] if model.device.type == "cpu" else []
     return [*pipeline.settings.config.settings_notes, weights, *profile, *filter(None, [sharing()])]
+
+
+def describe(pipeline: Pipeline, engine: str = "native") -> dict[str, Any]:
+    """Say which weights answer, and where."""
+    return {"model": {**describe_model(pipeline), "engine": engine}, "host": describe_host(pipeline)}
 
 
 def describe_model(pipeline: Pipeline) -> dict[str, Any]:

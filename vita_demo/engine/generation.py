@@ -12,7 +12,7 @@ from vita_demo.answer import Answer, PromptSummary
 from vita_demo.engine.device import memory_guard, peak_memory_bytes, reset_peak_memory, synchronizer
 from vita_demo.engine.inputs import Inputs
 from vita_demo.errors import ConfigError
-from vita_demo.generation.callbacks import Answering, CallbackList, GenerationCallback, Watch
+from vita_demo.generation.callbacks import Answering, CallbackList, GenerationCallback, Watch, wanted_logprobs
 from vita_demo.generation.events import Event, EventMaker, Sampled, Tokenizer
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
@@ -68,10 +68,7 @@ class Generation:
         on_stage: Callable[[str], None] = lambda _: None,
         advice: str = _ADVICE,
     ) -> None:
-        wanted = [top for callback in callbacks if (top := getattr(callback, "top_logprobs", None)) is not None]
-        if wanted:
-            options = replace(options, top_logprobs=max(*wanted, options.top_logprobs or 0))
-        self.options = options
+        self.options = replace(options, top_logprobs=wanted_logprobs(options.top_logprobs, callbacks))
         self.stop_ids = options.all_stop_ids(stop_ids)
         self._model = model
         self._callbacks = callbacks

@@ -32,9 +32,11 @@ class GenerationCallback:
 
     Attributes:
         top_logprobs: if set, events carry log-probabilities and that many alternatives.
+        takes_lists: whether ids may be lists; if those of all callbacks may, torch is not imported for them.
     """
 
     top_logprobs: int | None = None
+    takes_lists: bool = False
 
     def on_generation_start(self, input_ids: Any, **kwargs: Any) -> None:
         """Called before the first token.
@@ -100,7 +102,7 @@ class CallbackList:
 
     def start(self, input_ids: Any, **kwargs: Any) -> None:
         """Call every ``on_generation_start`` with the prompt's ids as a tensor [1, L]."""
-        if self._hooks["on_generation_start"]:
+        if self._wants_tensor("on_generation_start"):
             input_ids = _tensor(input_ids).reshape(1, -1)  # [1, L]
         self._call("on_generation_start", input_ids, max_new_tokens=self._max_new_tokens, **kwargs)
 
@@ -118,8 +120,11 @@ class CallbackList:
         """Call every ``on_generation_end`` with the answer's ids as a tensor [n]; a second call does nothing."""
         if not self._ended:
             self._ended = True
-            ids = _tensor(output_ids) if self._hooks["on_generation_end"] else output_ids
+            ids = _tensor(output_ids) if self._wants_tensor("on_generation_end") else output_ids
             self._call("on_generation_end", ids, **kwargs)
+
+    def _wants_tensor(self, hook: str) -> bool:
+        return not all(getattr(callback, "takes_lists", False) for callback, _ in self._hooks[hook])
 
     def _call(self, hook: str, *args: Any, **kwargs: Any) -> GenerationControl | None:
         methods = self._hooks[hook]
@@ -146,6 +151,12 @@ class CallbackList:
 
 
 _HOOKS = ("on_generation_start", "on_token_generated", "on_generation_error", "on_generation_end")
+
+
+def wanted_logprobs(asked: int | None, callbacks: Sequence[GenerationCallback]) -> int | None:
+    """Return how many alternatives are reported for whoever wants most; None for no log-probabilities."""
+    wanted = [top for callback in callbacks if (top := getattr(callback, "top_logprobs", None)) is not None]
+    return max(*wanted, asked or 0) if wanted else asked
 
 
 def _tensor(token_ids: Any) -> Any:

@@ -1,8 +1,8 @@
 """One answer among several: a generator that reads its prompt in pieces and then asks for one step after the other."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import asdict, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -103,7 +103,8 @@ class Job:
         self._accepted = self._recorder.clock()
         self._recorder.add_stage("media", sum(each.media.read_s for each in dialogue.exchanges), since_t0=True)
         self.reading = Reading.of(dialogue, tokenizer, model.config)
-        self._options = self._generation.fitted(self._summary())
+        self._prompt = self._summary()
+        self._options = self._generation.fitted(self._prompt)
         self._sampler: Sampler = likeliest
         self._answer_ids: Tensor | None = None
         self._sampled = 0
@@ -117,6 +118,14 @@ class Job:
     def keys(self) -> tuple[Key, ...]:
         """Keys of all that a slot may hold after the answer: what was read, and the answer's tokens."""
         return self.reading.keys + (() if self.answer is None else self.answer.token_ids)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the model reads, as JSON values, and how many tokens may follow."""
+        return {
+            "input_ids": list(self.reading.input_ids),
+            "prompt": asdict(self._prompt),
+            "max_new_tokens": self._options.max_new_tokens,
+        }
 
     def choose(self, logits: Tensor) -> Sampled:
         """Sample the next token from its logits [1, vocab_size]."""
@@ -138,7 +147,8 @@ class Job:
         generation, options, known = self._generation, self._options, slots.length(slot)
         with generation.guard():
             embeds = yield from self._embed(known, pace)  # [1, S, D]
-            inputs = Inputs(embeds, self.reading.input_ids, self._summary(known))
+            self._prompt = self._summary(known)
+            inputs = Inputs(embeds, self.reading.input_ids, self._prompt)
             with generation.answering(inputs, options, self._tokenizer, self._keep) as answering:
                 logits = yield from self._prefill(slots, slot, embeds, pace)  # [1, vocab_size]
                 self._sampler = make_sampler(options, generation.stop_ids, logits.device)

@@ -3,10 +3,11 @@
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Event as Flag
 from threading import Lock, Thread
+from typing import Any
 
 from vita_demo.answer import Answer, FinishReason
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
@@ -54,6 +55,11 @@ class Ticket:
     def place(self) -> int | None:
         """How many others come before it in the queue; None once it has begun."""
         return self._owner.place(self.job)
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """What the model reads: ``input_ids``, a summary, and the most tokens that may follow; known once it began."""
+        return self.job.describe()
 
     def take(self) -> list[Event]:
         """Return all events since the last call; the last of all has a finish reason."""
@@ -123,12 +129,17 @@ class ModelOwner:
         tokenizer: the checkpoint's.
         slots: caches, which say how many answers are made at once.
         limit: the most requests that wait.
+
+    Attributes:
+        slots: as given.
+        about: what clients may learn of the model and its machine; empty until somebody sets it.
     """
 
     def __init__(
         self, model: VitaForGeneration, tokenizer: VitaTokenizer, slots: Slots, limit: int | None = 64
     ) -> None:
         self.slots = slots
+        self.about: Mapping[str, Any] = {}
         self._model, self._tokenizer = model, tokenizer
         self._scheduler = Scheduler(slots, limit)
         self._memory = AnswerMemory()

@@ -1,5 +1,6 @@
 """The endpoints: which path does what."""
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +16,7 @@ from vita_demo.serving.chat_body import read_chat
 from vita_demo.serving.guard import Guard
 from vita_demo.serving.guide import GuideAnswer, read_guide
 from vita_demo.serving.keys import Keys
+from vita_demo.serving.own_answer import OwnAnswer
 from vita_demo.serving.page import Page
 from vita_demo.serving.responses_answer import ResponsesAnswer
 from vita_demo.serving.responses_body import read_responses
@@ -55,6 +57,12 @@ def _add_answers(app: FastAPI, service: Service, bodies: BodyReader) -> None:
         service.check_ready()
         query = read_guide(await bodies.read(request))
         return AnswerResponse(service, query, GuideAnswer(), request.state.owner)
+
+    @app.post("/ask")
+    async def ask(request: Request) -> Response:
+        about = service.check_ready().about
+        query = replace(read_chat(await bodies.read(request)), stream=True)
+        return AnswerResponse(service, query, OwnAnswer(about), request.state.owner)
 
     @app.post("/v1/chat/completions/{answer_id}/cancel")
     async def cancel(answer_id: str, request: Request) -> dict[str, Any]:

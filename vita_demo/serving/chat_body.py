@@ -46,13 +46,15 @@ class OptionFields(SamplingFields):
     repetition_penalty: float | None = Field(None, gt=0, le=10)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     speculate: int | None = Field(None, ge=0, le=64)
+    do_sample: bool | None = None
+    min_new_tokens: int | None = Field(None, ge=0)
+    time_limit_s: float | None = Field(None, gt=0)
 
     def options(self) -> dict[str, Any]:
         """Return those that were given, by the names of ``GenerationOptions``."""
-        given = {
-            name: getattr(self, name)
-            for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "speculate")
-        }
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "speculate", "do_sample",
+                 "min_new_tokens", "time_limit_s")  # fmt: skip
+        given = {name: getattr(self, name) for name in names}
         if self.temperature is None and self.top_p == 1:
             # Clients send it with every request; alone it asks for nothing.
             del given["top_p"]

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from vita_demo.answer import Answer
 from vita_demo.generation.events import Event
@@ -22,6 +22,10 @@ class Ticket(Protocol):
     @property
     def stage(self) -> str:
         """What is being done."""
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """What the model reads."""
 
     def take(self) -> list[Event]:
         """Return all events since the last call."""
@@ -89,6 +93,11 @@ class LiveAnswer:
             return "queued"
         place = self._ticket.place
         return self._ticket.stage if place is None else f"queue {place}"
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """What the model reads; see ``scheduling.owner.Ticket``."""
+        return {} if self._ticket is None else self._ticket.prompt
 
     def cancel(self) -> None:
         """End the answer with the tokens that it has."""

@@ -1,7 +1,7 @@
 """One model and who asks it: from a query to a live answer, for all endpoints."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ _SUBMITTING = 2
 
 class Owner(Protocol):
     """What makes answers; see ``scheduling.owner.ModelOwner``."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What clients may learn of the model and its machine."""
 
     @property
     def running(self) -> int:
@@ -202,8 +206,12 @@ class Service:
                 live.fail(unavailable("the server is shutting down; ask another, or later", "shutting_down"))
 
     def _options(self, query: Query) -> GenerationOptions:
-        given = {**query.options, "stop_strings": DEFAULT_STOP_STRINGS + query.options.get("stop_strings", ())}
+        given = {
+            **query.options,
+            "stop_strings": DEFAULT_STOP_STRINGS + query.options.get("stop_strings", ()),
+            "time_limit_s": min(self._time_limit_s, query.options.get("time_limit_s", self._time_limit_s)),
+        }
         try:
-            return GenerationOptions.resolve(self._defaults, **given, time_limit_s=self._time_limit_s)
+            return GenerationOptions.resolve(self._defaults, **given)
         except VitaDemoError as error:
             raise error_of(error) from error

@@ -20,7 +20,7 @@ from vita_demo.commands.chat.attachments import Attachments, Fetch, path_after, 
 from vita_demo.commands.chat.saved_chat import SavedChat, read_chat, write_chat
 from vita_demo.commands.chat.view import show_turns, turn_line
 from vita_demo.commands.interrupt import interruptible
-from vita_demo.commands.run.demo import describe_stage
+from vita_demo.commands.run.answerer import describe_stage
 from vita_demo.console import Console
 from vita_demo.console.line_reader import LineReader, make_reader
 from vita_demo.errors import ConfigError, InputError, VitaDemoError
