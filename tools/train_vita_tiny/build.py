@@ -54,12 +54,12 @@ WATCHING = Course(
     Schedule(steps=1500, batch_size=8, peak=9e-4, last=0.7), {"scenes": 0.4, "clips": 0.45, "large": 0.15}, seed=5
 )
 SCHOOL = Course(
-    Schedule(steps=7000, batch_size=8, peak=7e-4),
+    Schedule(steps=3600, batch_size=8, peak=7e-4),
     {"scenes": 0.32, "clips": 0.34, "large": 0.16, "outside": 0.1, "nothing": 0.08},
     seed=10,
 )
 ADVANCED = Course(
-    Schedule(steps=2400, batch_size=8, peak=5e-4),
+    Schedule(steps=1600, batch_size=8, peak=5e-4),
     {
         "scenes": 0.2, "crowds": 0.27, "clips": 0.2, "large": 0.1, "large crowds": 0.09, "outside": 0.06,
         "nothing": 0.08,
