@@ -16,8 +16,9 @@ from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
-from benchmarks.shapes import Shape, explicit_shape, read_shape
+from benchmarks.shapes import Shape, explicit_shape
 from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.checkpoint.shapes import read_shape
 from vita_demo.model.vita import VitaModel
 
 SMALL = ("--layers", "1", "--width", "32", "--vocab", "211", "--runs", "2")
