@@ -120,7 +120,7 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 
 
 def check_gpu(*arguments: str) -> Result:
-    shape = ("--layers", "1", "--width", "128", "--vocab", "64")
+    shape = ("--layers", "1", "--width", "192", "--vocab", "64")
     return CliRunner().invoke(gpu_checks.main, [*shape, *arguments])
 
 

@@ -53,11 +53,14 @@ def test_a_product_takes_norm_and_addend_along(kernels, shape: tuple[int, int], 
     assert deviation(found, normed @ weight.float().t() + addend.to(dtype).float()) < DTYPES[dtype]
 
 
+@pytest.mark.parametrize("outputs", [1, 9, 64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
-def test_a_product_takes_the_gate_along(kernels) -> None:
-    gate, up, weight, x = draw(1, 1100), draw(1, 1100, seed=1), draw(9, 1100, seed=2), draw(1, 9, seed=3)
-    found = kernels.multiply(torch.cat([gate, up], dim=1), weight, gated=True, addend=x)
-    assert deviation(found, F.linear(F.silu(gate) * up, weight) + x) < 1e-5
+def test_a_product_takes_the_gate_along(kernels, outputs: int, dtype: torch.dtype) -> None:
+    x, weight, addend = draw(1, 1100, dtype=dtype), draw(2 * outputs, 1100, seed=2, dtype=dtype), draw(outputs, seed=3)
+    found = kernels.multiply(x, weight, gated=True, addend=addend.to(dtype))
+    gate, up = F.linear(x.float(), weight.float()).chunk(2, dim=1)
+    assert deviation(found, F.silu(gate) * up + addend.to(dtype).float()) < DTYPES[dtype]
 
 
 # Triton's interpreter multiplies matrices in bfloat16 wrongly.

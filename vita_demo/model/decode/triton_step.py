@@ -31,8 +31,10 @@ class TritonStep(TorchStep):
     def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
         """See ``TorchStep``."""
         x = multiply(layer.self_attn.o_proj, attended, addend=x)  # [1, D]
-        gate_up = multiply(layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm)  # [1, 2 · intermediate]
-        return multiply(layer.mlp.down_proj, gate_up, gated=True, addend=x)  # [1, D]
+        gated = multiply(
+            layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm, gated=True
+        )  # [1, intermediate]
+        return multiply(layer.mlp.down_proj, gated, addend=x)  # [1, D]
 
     def predict(self, x: Tensor) -> Tensor:
         """See ``TorchStep``."""
@@ -69,10 +71,10 @@ def _multiply_quantized(
     """Do the same one after the other: the kernels for quantized weights compute nothing but the product."""
     if norm is not None:
         x = norm(x)  # [1, K]
+    product: Tensor = linear(x)  # [1, N], gated [1, 2·N]
     if gated:
-        gate, up = x.chunk(2, dim=-1)  # each [1, K]
-        x = F.silu(gate) * up  # [1, K]
-    product: Tensor = linear(x)  # [1, N]
+        gate, up = product.chunk(2, dim=-1)  # each [1, N]
+        product = F.silu(gate) * up  # [1, N]
     return product if addend is None else product + addend
 
 
