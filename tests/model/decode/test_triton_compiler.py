@@ -22,7 +22,8 @@ from vita_demo.model.quantize import triton_kernels as quantized_triton
 from vita_demo.model.decode import triton_kernels as step_triton
 
 POINTERS = {"position": "*i64", "attended": "*fp32", "peaks": "*fp32", "sums": "*fp32"}
-NUMBERS = {"eps": "fp32", "scale": "fp32"} | dict.fromkeys(["m", "n", "k", "half", "capacity", "kv_heads"], "i32")
+INTEGERS = ("m", "n", "k", "length", "high_bits", "low_bits", "capacity", "kv_heads")
+NUMBERS = {"eps": "fp32", "scale": "fp32"} | dict.fromkeys(INTEGERS, "i32")
 
 
 def compile_kernel(kernel, pointers=(), **constants):
@@ -36,13 +37,14 @@ def compile_kernel(kernel, pointers=(), **constants):
 
 plain = {"norm": None, "addend": None, "normed": False, "gated": False, "added": False, "rows": 4, "columns": 1024}
 names = {"normed": "norm", "gated": None, "added": "addend"}
-for along in ([], ["normed", "added"], ["gated", "added"]):
+for along in ([], ["normed", "added"], ["added"], ["normed", "gated"]):
     constants = plain | dict.fromkeys(along, True)
     compile_kernel(step_triton._multiply, **{k: v for k, v in constants.items() if k not in map(names.get, along)})
 compile_kernel(step_triton._attend, group=7, rows=16, head_dim=128, splits=32, block=64)
 compile_kernel(step_triton._combine, head_dim=128, splits=32)
 compile_kernel(quantized_triton._int8, {"weight": "*i8", "scales": "*bf16"}, rows=4, columns=1024)
-compile_kernel(quantized_triton._int4, {"weight": "*u8", "scales": "*bf16"}, rows=4, groups=8, group=128)
+for group in (128, 64, 32):
+    compile_kernel(quantized_triton._int4, {"weight": "*i32", "pairs": "*i32"}, rows=8, words=512, group=group)
 """
 
 
