@@ -35,16 +35,24 @@ def compile_kernel(kernel, pointers=(), **constants):
         assert compiled.metadata.shared <= 227 << 10, f"{kernel} in {dtype}: more than a Hopper processor shares"
 
 
-plain = {"norm": None, "addend": None, "normed": False, "gated": False, "added": False, "rows": 4, "columns": 1024}
 names = {"normed": "norm", "gated": None, "added": "addend"}
+
+
+def compile_product(kernel, along, pointers=(), **constants):
+    flags = {flag: flag in along for flag in names if flag in kernel.arg_names}
+    missing = {name: None for flag, name in names.items() if name in kernel.arg_names and flag not in along}
+    compile_kernel(kernel, pointers, **flags, **missing, **constants)
+
+
 for along in ([], ["normed", "added"], ["added"], ["normed", "gated"]):
-    constants = plain | dict.fromkeys(along, True)
-    compile_kernel(step_triton._multiply, **{k: v for k, v in constants.items() if k not in map(names.get, along)})
+    compile_product(step_triton._multiply, along, rows=4, columns=1024)
+integers, words = {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "pairs": "*i32"}
+for along in ([], ["added"], ["gated"]):
+    compile_product(quantized_triton._int8, along, integers, rows=4, columns=1024)
+    for group in (128, 64, 32):
+        compile_product(quantized_triton._int4, along, words, rows=8, words=512, group=group)
 compile_kernel(step_triton._attend, group=7, rows=16, head_dim=128, splits=32, block=64)
 compile_kernel(step_triton._combine, head_dim=128, splits=32)
-compile_kernel(quantized_triton._int8, {"weight": "*i8", "scales": "*bf16"}, rows=4, columns=1024)
-for group in (128, 64, 32):
-    compile_kernel(quantized_triton._int4, {"weight": "*i32", "pairs": "*i32"}, rows=8, words=512, group=group)
 """
 
 

@@ -13,6 +13,9 @@ from tests.model.fakes import IDS, SMALL, Tape, close, filled_cache, make_model,
 from vita_demo.model.decode.gpu_step import GpuStep, triton_serves
 from vita_demo.model.decode.torch_step import TorchStep
 from vita_demo.model.language_model import LanguageModel, rotary_table, rotate
+from vita_demo.model.quantize.int4 import Int4Linear
+from vita_demo.model.quantize.int8 import Int8Linear
+from vita_demo.model.quantize.linear import QuantizedLinear
 from vita_demo.model.quantize.replace import quantize_in_place
 
 pytest.importorskip("triton", reason="needs Triton")
@@ -98,16 +101,19 @@ def tall(kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_ROWS", 32)
 
 
-def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
-    """Logits after each id by the kernels, and by the modules."""
+def take_steps(
+    model: LanguageModel, positions: int, ids: list[int], plain: LanguageModel | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Logits after each id by the kernels, and by the modules of ``plain`` or of the same model."""
     from vita_demo.model.decode.triton_step import TritonStep
 
-    ours, theirs = filled_cache(model, positions), filled_cache(model, positions)
+    plain = plain or model
+    ours, theirs = filled_cache(plain, positions), filled_cache(plain, positions)
     taken, found = [], []
     step = GpuStep(model, ours, lambda call: taken.append(call) or call)
     assert isinstance(bound_to(taken[0]), TritonStep)
     found = [step(torch.tensor([i])).clone() for i in ids]
-    return found, through_the_modules(model, theirs, ids)
+    return found, through_the_modules(plain, theirs, ids)
 
 
 def bound_to(call: Callable[[], object]) -> object:
@@ -126,11 +132,24 @@ def test_steps_of_kernels_give_the_modules_logits(shape) -> None:
 @pytest.mark.usefixtures("tall")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py takes them where there are graphs")
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
+@pytest.mark.parametrize("by_triton", [False, True])
 @torch.inference_mode()
-def test_steps_of_kernels_take_quantized_layers(quantize: str) -> None:
-    model = make_model(replace(SMALL, vocab_size=96))
+def test_steps_of_kernels_take_quantized_layers(
+    quantize: str, by_triton: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed for the CPU, or as on a GPU."""
+    plain, model = make_model(replace(SMALL, vocab_size=96)), make_model(replace(SMALL, vocab_size=96))
+    if by_triton:
+        monkeypatch.setattr(Int4Linear, "pack", Int4Linear.pack_for_triton)
+        monkeypatch.setattr(Int4Linear, "multiply_on_cpu", lambda *_: None)
+        monkeypatch.setattr(Int8Linear, "by_triton", True)
     quantize_in_place(model, quantize)
-    assert close(*take_steps(model, 9, [3, 95, 0]), 0.02)
+    if by_triton:
+        # The modules on the CPU multiply by what the weights stand for.
+        for name, layer in [item for item in model.named_modules() if isinstance(item[1], QuantizedLinear)]:
+            plain.get_parameter(f"{name}.weight").copy_(layer.dequantize(slice(None), torch.float32))
+    ours, theirs = take_steps(model, 9, [3, 95, 0], plain if by_triton else model)
+    assert close(ours, theirs, 1e-4 if by_triton else 0.02)
 
 
 @pytest.mark.usefixtures("tall")

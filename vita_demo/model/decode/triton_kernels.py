@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vita_demo.model.ops.triton_kernels import rows_of, store_sums
+
 _ROWS = 4
 _COLUMNS = 1024
 # The queries of a group are the rows of a matrix product, which has at least 16 in Triton.
@@ -83,11 +85,7 @@ def _multiply(
     x, norm, weight, addend, out, n, k, eps,
     normed: tl.constexpr, gated: tl.constexpr, added: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    # Of a gated product a program has the rows of its outputs' gates, and then those of their ups.
-    outputs: tl.constexpr = rows // 2 if gated else rows
-    own = tl.program_id(0) * outputs + tl.arange(0, rows) % outputs
-    there = own < n
-    at = own + tl.arange(0, rows) // outputs * n
+    at, there = rows_of(tl.program_id(0), n, gated, rows)
     lines = weight + at.to(tl.int64)[:, None] * k
     total = tl.zeros([rows, columns], dtype=tl.float32)
     squares = tl.zeros([columns], dtype=tl.float32)
@@ -106,13 +104,7 @@ def _multiply(
     sums = tl.sum(total, axis=1)
     if normed:
         sums *= tl.rsqrt(tl.sum(squares, axis=0) / k + eps)
-    if gated:
-        gate, up = tl.split(tl.trans(tl.reshape(sums, [2, outputs])))
-        sums = gate * tl.sigmoid(gate) * up
-    output = tl.program_id(0) * outputs + tl.arange(0, outputs)
-    if added:
-        sums += tl.load(addend + output, mask=output < n, other=0.0).to(tl.float32)
-    tl.store(out + output, sums, mask=output < n)
+    store_sums(sums, tl.program_id(0), n, addend, out, added, gated, rows)
 
 
 @triton.jit

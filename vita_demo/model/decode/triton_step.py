@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vita_demo.model.decode import triton_kernels
 from vita_demo.model.decode.torch_step import Attend, TorchStep
 from vita_demo.model.language_model import DecoderLayer, RMSNorm
+from vita_demo.model.quantize.kernels import triton_products
 from vita_demo.model.quantize.linear import QuantizedLinear
 
 
@@ -68,14 +69,18 @@ def multiply(
 def _multiply_quantized(
     linear: QuantizedLinear, x: Tensor, norm: RMSNorm | None, gated: bool, addend: Tensor | None
 ) -> Tensor:
-    """Do the same one after the other: the kernels for quantized weights compute nothing but the product."""
+    """Do the same with quantized weights; their kernels take no norm along."""
     if norm is not None:
         x = norm(x)  # [1, K]
-    product: Tensor = linear(x)  # [1, N], gated [1, 2·N]
+    bias = linear.bias if addend is None else addend
+    products = triton_products(x.device) if linear.by_triton else {}
+    if products:
+        return products[linear.format](x, linear.packed, linear.scales, addend=bias, gated=gated)
+    product = linear.matmul(x).to(x.dtype)  # [1, N], gated [1, 2·N]
     if gated:
         gate, up = product.chunk(2, dim=-1)  # each [1, N]
         product = F.silu(gate) * up  # [1, N]
-    return product if addend is None else product + addend
+    return product if bias is None else product + bias
 
 
 def count_splits(device: torch.device, kv_heads: int) -> int:

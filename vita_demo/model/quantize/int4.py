@@ -37,8 +37,12 @@ class Int4Linear(QuantizedLinear):
     columns_multiple: ClassVar[int] = 2 * GROUPS[-1]
     # Whether ``scales`` are laid out for Numba's kernel, which then multiplies a few rows on the CPU.
     _by_numba = False
-    # Whether ``packed`` and ``scales`` are laid out for Triton's kernel.
     _by_triton = False
+
+    @property
+    def by_triton(self) -> bool:
+        """See ``QuantizedLinear``."""
+        return self._by_triton
 
     @property
     def group(self) -> int:
@@ -65,14 +69,18 @@ class Int4Linear(QuantizedLinear):
     def pack(self) -> None:
         """Repack for the kernel that multiplies a few rows: Triton's on a GPU, Numba's or torch's on a CPU."""
         if self.packed.device.type != "cpu":
-            pack_for_triton(self.packed, self.group)
-            self.scales = nn.Parameter(self.scales.transpose(0, 1).contiguous(), requires_grad=False)
-            self._by_triton = True
+            self.pack_for_triton()
         elif self.large and numba_is_faster("int4", _time_products):
             self.scales = nn.Parameter(self.scales.permute(2, 1, 0).contiguous(), requires_grad=False)
             self._by_numba = True
         else:
             pack_for_torch(self.packed)
+
+    def pack_for_triton(self) -> None:
+        """Repack for Triton's kernel."""
+        pack_words(self.packed, self.group)
+        self.scales = nn.Parameter(self.scales.transpose(0, 1).contiguous(), requires_grad=False)
+        self._by_triton = True
 
     def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows of the weight, [R, K]; not possible where the integers are packed for torch."""
@@ -105,7 +113,7 @@ def pack_for_torch(packed: Tensor) -> None:
         block.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers.int(), 1))  # noqa: SLF001
 
 
-def pack_for_triton(packed: Tensor, group: int) -> None:
+def pack_words(packed: Tensor, group: int) -> None:
     """Repack uint8 [N, K / 2] in place into words of 32 bits, group / 8 of them for each group of columns.
 
     The word w of a group holds q of its columns w, w + group / 8, w + 2 · group / 8, … from the low bits up.
@@ -118,7 +126,7 @@ def pack_for_triton(packed: Tensor, group: int) -> None:
 
 
 def dequantize_words(packed: Tensor, scales: Tensor, group: int) -> Tensor:
-    """Return the weight [N, K] of what ``pack_for_triton`` packed, in the dtype of its scales [N, K / group, 2]."""
+    """Return the weight [N, K] of what ``pack_words`` packed, in the dtype of its scales [N, K / group, 2]."""
     words = packed.view(torch.int32).view(len(packed), -1, 1, group // 8)  # [N, groups, 1, group / 8]
     integers = (words >> _shifts(packed.device)) & _LARGEST  # [N, groups, 8, group / 8]
     scale, zero = scales[..., None, None].unbind(2)  # each [N, groups, 1, 1]
