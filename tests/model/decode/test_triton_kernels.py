@@ -1,6 +1,7 @@
 """The step's Triton kernels compute what the modules compute; without a GPU Triton's interpreter runs them."""
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.model.fakes import IDS, SMALL, Tape, close, filled_cache, make_model, through_the_modules
 from vita_demo.model.decode.gpu_step import GpuStep, triton_serves
@@ -15,6 +17,7 @@ from vita_demo.model.decode.torch_step import TorchStep
 from vita_demo.model.language_model import LanguageModel, rotary_table, rotate
 from vita_demo.model.quantize.int4 import Int4Linear
 from vita_demo.model.quantize.int8 import Int8Linear
+from vita_demo.model.quantize.kernels import triton_products
 from vita_demo.model.quantize.linear import QuantizedLinear
 from vita_demo.model.quantize.replace import quantize_in_place
 
@@ -186,3 +189,54 @@ def test_the_cache_is_cut_into_a_power_of_two_of_splits() -> None:
     from vita_demo.model.decode.triton_step import count_splits
 
     assert [count_splits(torch.device("cpu"), kv_heads) for kv_heads in (1, 3, 4, 8, 100)] == [8, 2, 2, 1, 1]
+
+
+class Launches(TorchDispatchMode):
+    """Counts torch's operations that compute or copy, by name, and launches of kernels, which compute nothing."""
+
+    QUIET = ("view", "view.dtype", "_unsafe_view", "unbind.int", "new_empty")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func).removeprefix("aten.").removesuffix(".default")
+        self.counts.update([name] if name not in self.QUIET else [])
+        return func(*args, **(kwargs or {}))
+
+    def kernel(self, name: str) -> object:
+        return defaultdict(lambda: lambda *_: self.counts.update([name]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counts kernels that are not launched")
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+@torch.inference_mode()
+def test_a_layer_takes_few_launches(kernels, quantize: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six a layer, eight with quantized weights; and the embedding and the head."""
+    from vita_demo.model.decode.triton_step import TritonStep
+    from vita_demo.model.quantize import triton_kernels as quantized
+
+    layers, launches = 3, Launches()
+    model = make_model(replace(SMALL, num_hidden_layers=layers, vocab_size=96))
+    if quantize:
+        monkeypatch.setattr(Int4Linear, "pack", Int4Linear.pack_for_triton)
+        monkeypatch.setattr(Int8Linear, "by_triton", True)
+        quantize_in_place(model, quantize)
+    step = TritonStep(model, model.allocate_cache(20))
+    quantized_products = triton_products(DEVICE)
+    monkeypatch.setattr("vita_demo.model.decode.triton_step.triton_products", lambda _device: quantized_products)
+    for module, name in ((kernels, "_multiply"), (kernels, "_attend"), (kernels, "_combine"),
+                         (quantized, "_int8"), (quantized, "_int4")):  # fmt: skip
+        monkeypatch.setattr(module, name, launches.kernel(name))
+    token, position = torch.tensor([3]), torch.tensor([9])
+    with launches:
+        step(token, position)
+    assert launches.counts.pop("embedding") == 1
+    attention = {"_attend": layers, "_combine": layers}
+    products = {
+        None: {"_multiply": 4 * layers + 1},
+        "int8": {"_int8": 4 * layers + 1, "rms_norm": 2 * layers + 1},
+        "int4": {"_int4": 4 * layers, "_int8": 1, "rms_norm": 2 * layers + 1},
+    }
+    assert launches.counts == {**attention, **products[quantize]}
