@@ -194,7 +194,7 @@ def test_the_cache_is_cut_into_a_power_of_two_of_splits() -> None:
 class Launches(TorchDispatchMode):
     """Counts torch's operations that compute or copy, by name, and launches of kernels, which compute nothing."""
 
-    QUIET = ("view", "view.dtype", "_unsafe_view", "unbind.int", "new_empty")
+    QUIET = ("view", "view.dtype", "_unsafe_view", "unbind.int", "select.int", "new_empty")
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,8 +14,8 @@ from vita_demo.model.quantize.linear import QuantizedLinear
 class TritonStep(TorchStep):
     """Reads one token of one sequence.
 
-    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.  Eight with quantized weights,
-    whose products take no norm along.
+    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.  With quantized weights it
+    is eight, as their products take no norm along.
     """
 
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
