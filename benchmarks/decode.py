@@ -97,7 +97,7 @@ def main(positions: int, tokens: int, slow_tokens: int | None, runs: int, **flag
     calls = bind(ways, prompt, {"fast": tokens, "bare": tokens, "slow": slow_tokens or tokens}, callbacks)
     with Notices() as notices:
         first_s = first_calls(calls, missing.failed)
-        results = interleave({name: calls[name] for name in first_s}, runs)
+        results = interleave({name: calls[name] for name in first_s}, runs, seconds=lambda run: run.tpot_s)
     if not results:
         raise SystemExit(f"cannot measure {missing}")
     machine = Machine.measure(shape.device, shape.dtype)

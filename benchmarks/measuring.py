@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,15 +15,43 @@ Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-def interleave(ways: Mapping[Key, Callable[[], Result]], runs: int, warm_ups: int = 1) -> dict[Key, list[Result]]:
-    """Run all ways in turn, ``runs`` times after the warm-ups; what else the machine does then meets all alike."""
+def interleave(
+    ways: Mapping[Key, Callable[[], Result]],
+    runs: int,
+    warm_ups: int = 1,
+    seconds: Callable[[Result], float] | None = None,
+) -> dict[Key, list[Result]]:
+    """Run all ways in turn, ``runs`` times after the warm-ups; what else the machine does then meets all alike.
+
+    Args:
+        ways: what to run.
+        runs: measured runs of each.
+        warm_ups: runs before.
+        seconds: tells of a run what to keep at once; see ``keep``.
+    """
     results: dict[Key, list[Result]] = {name: [] for name in ways}
     for number in range(warm_ups + runs):
         for name, way in ways.items():
             result = way()
             if number >= warm_ups:
                 results[name].append(result)
+                if seconds is not None:
+                    keep(str(name), ms=1e3 * seconds(result))
     return results
+
+
+def keep(figure: str, **values: Any) -> None:
+    """Show a figure on stderr and append it to the file that FIGURES names, so that it outlives what comes after it.
+
+    Where FIGURES names none, the benchmark's table and its last line are enough.
+    """
+    path = os.environ.get("FIGURES")
+    if path is None:
+        return
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"figure": figure, **values}) + "\n")
+    rounded = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in values.items()}
+    sys.stderr.write(f"{figure}: {', '.join(f'{name} {value}' for name, value in rounded.items())}\n")
 
 
 def first_calls(ways: Mapping[str, Callable[[], Any]], failed: dict[str, str] | None = None) -> dict[str, float]:
@@ -46,6 +75,7 @@ def first_calls(ways: Mapping[str, Callable[[], Any]], failed: dict[str, str] | 
             failed[name] = describe(error)
         else:
             seconds[name] = time.perf_counter() - start
+            keep(f"{name}, first call", ms=1e3 * seconds[name])
     return seconds
 
 

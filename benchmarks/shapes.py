@@ -1,38 +1,20 @@
 """Models of a chosen shape with random weights, made in place: no checkpoint, no download."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import torch
-from torch import nn
 
 from vita_demo.checkpoint.config import TextConfig, VitaConfig
+from vita_demo.checkpoint.shapes import SETTINGS, SHAPES, read_shape
 from vita_demo.engine.device import configure
 from vita_demo.engine.vita import VitaForGeneration
-from vita_demo.model.language_model import LanguageModel, RMSNorm
+from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.loading.random_weights import fill, make_language_model
 from vita_demo.resources import resource
-
-Module = TypeVar("Module", bound=nn.Module)
-
-QWEN_05B = TextConfig(
-    vocab_size=151_936,
-    hidden_size=896,
-    intermediate_size=4864,
-    num_hidden_layers=24,
-    num_attention_heads=14,
-    num_key_value_heads=2,
-    max_position_embeddings=32_768,
-    rope_theta=1e6,
-    rms_norm_eps=1e-6,
-    tie_word_embeddings=True,
-)
-_FILES = {"tiny": ("assets", "vita-tiny"), "vita15": ("configs", "vita15")}
-SHAPES = (*_FILES, "0.5b")
-_NORMS = (RMSNorm, nn.LayerNorm, nn.BatchNorm1d)
 
 
 @dataclass(frozen=True)
@@ -57,61 +39,31 @@ class Shape:
 
     def build(self) -> LanguageModel:
         """Make the language model on its device, with random weights."""
-        with torch.device("meta"):
-            model = LanguageModel(self.config).to(self.dtype)
-        return self._fill(model, model)
+        configure(self.device)
+        return make_language_model(self.config, self.device, self.dtype, self.seed)
 
     def build_whole(self) -> VitaForGeneration:
         """Make the whole model, with the encoders that go with the shape's name."""
+        configure(self.device)
         with torch.device("meta"):
             model = VitaForGeneration(self.whole_config()).to(self.dtype)
             model.audio_encoder.cmvn.float()
-        return self._fill(model, model.language_model)
+        return fill(model, model.language_model, self.device, self.seed)
 
     def settings_folder(self) -> Path:
         """Return the folder of the encoders' settings: the released model's, or the embedded one's for small shapes."""
-        return resource(*_FILES["vita15" if self.name in ("0.5b", "vita15") else "tiny"])
+        return resource(*SETTINGS["vita15" if self.name in ("0.5b", "vita15") else "tiny"])
 
     def whole_config(self) -> VitaConfig:
         """Return the settings with encoders that lead into this language model."""
         config = VitaConfig.from_pretrained(self.settings_folder())
         return replace(config, text=self.config, audio=replace(config.audio, output_size=self.config.hidden_size))
 
-    def _fill(self, model: Module, language_model: LanguageModel) -> Module:
-        """Give a model of the meta device memory, and fill it: normal weights, small biases, norms of ones.
-
-        The deviation of a matrix is 1 / √columns, so that no layer drowns another, whatever the width.
-        """
-        configure(self.device)
-        model = model.to_empty(device=self.device)
-        if self.config.tie_word_embeddings:
-            language_model.lm_head.weight = language_model.embed_tokens.weight
-        norms = {id(module.weight) for module in model.modules() if isinstance(module, _NORMS)}
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        with torch.inference_mode():
-            for tensor in model.parameters():
-                if id(tensor) in norms:
-                    tensor.fill_(1)
-                else:
-                    columns = tensor[0].numel() if tensor.dim() > 1 else len(tensor)
-                    tensor.normal_(0, columns**-0.5, generator=generator)
-            for name, buffer in model.named_buffers():
-                buffer.fill_(name.endswith(("istd", "running_var")))
-        return model.eval().requires_grad_(False)
-
     def prompt(self, positions: int) -> torch.Tensor:
         """Make a prompt of random embeddings [1, positions, D]."""
         generator = torch.Generator(self.device).manual_seed(self.seed + 1)
         shape = (1, positions, self.config.hidden_size)
         return torch.randn(shape, generator=generator, device=self.device, dtype=self.dtype)
-
-
-def read_shape(name: str) -> TextConfig:
-    """Return the shape that ``name`` stands for: "tiny" is the embedded model's, "vita15" the released one's."""
-    if name == "0.5b":
-        return QWEN_05B
-    path = resource(*_FILES[name]) / "config.json"
-    return TextConfig.from_dict(json.loads(path.read_text(encoding="utf-8")), path)
 
 
 def explicit_shape(layers: int, width: int, heads: int, kv_heads: int, intermediate: int, vocab: int) -> TextConfig:

@@ -109,7 +109,7 @@ def main(stages: str, runs: int, **flags: Any) -> None:
     before, made = host(), make_stages(shape, kinds, sizes)
     machine = Machine.measure(shape.device, shape.dtype)
     ways = {name: stage.run for name, stage in made.items()}
-    first_s, results = first_calls(ways), interleave(ways, runs)
+    first_s, results = first_calls(ways), interleave(ways, runs, seconds=lambda run: run.seconds)
     found = {name: sum_up(stage, results[name], machine) | {"first_s": first_s[name]} for name, stage in made.items()}
     for name, stage in made.items():
         if stage.rival is not None:

@@ -3,21 +3,23 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from benchmarks import decode, llama_cpp, load, machine, scaling, stages, startup, together
+from benchmarks import decode, gpu_checks, llama_cpp, load, machine, scaling, stages, startup, together
 from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject, Way, make_ways
 from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
-from benchmarks.shapes import Shape, explicit_shape, read_shape
+from benchmarks.shapes import Shape, explicit_shape
 from vita_demo.checkpoint.config import VitaConfig
+from vita_demo.checkpoint.shapes import read_shape
 from vita_demo.model.vita import VitaModel
 
 SMALL = ("--layers", "1", "--width", "32", "--vocab", "211", "--runs", "2")
@@ -108,6 +110,53 @@ def test_the_share_of_the_bandwidth_counts_bytes_over_the_median_time() -> None:
     call = Call(way, torch.empty(1, 8, 4), 4, list)
     found = decode.sum_up({"a": call}, {"a": [Decoded((), (0.0, 6.0))]}, MACHINE)
     assert found["a"]["bandwidth_fraction"] == pytest.approx(3 * 10 / 6 / 10)
+
+
+@pytest.fixture
+def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict]]:
+    """The figures that were kept."""
+    monkeypatch.setenv("FIGURES", str(tmp_path / "figures.jsonl"))
+    return lambda: [json.loads(line) for line in (tmp_path / "figures.jsonl").read_text().splitlines()]
+
+
+def check_gpu(*arguments: str) -> Result:
+    shape = ("--layers", "1", "--width", "192", "--vocab", "64")
+    return CliRunner().invoke(gpu_checks.main, [*shape, *arguments])
+
+
+@pytest.mark.slow
+def test_first_figures_of_a_gpu_are_kept_one_by_one(figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_checks, "triton_serves", lambda *_: False)
+    monkeypatch.setattr(gpu_checks, "_ANSWER", 5)
+    done = check_gpu()
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["failed"] == {}
+    names = [figure["figure"] for figure in figures()]
+    assert {"a prompt of 102", "a picture of 1 tiles", "preparing the step", "a step", "mlp.down_proj, torch",
+            "int4 mlp.down_proj, 256 rows"} < set(names)  # fmt: skip
+    assert figures()[-1] == {"figure": "one request three times", "tokens": 5, "equal": True}
+
+
+def test_a_part_that_fails_stops_no_other(figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_shape: Shape) -> None:
+        raise RuntimeError("no kernel image\nfor this device")
+
+    monkeypatch.setitem(gpu_checks.PARTS, "step", fail)
+    monkeypatch.setattr(gpu_checks, "_ANSWER", 3)
+    done = check_gpu("--parts", "step,repeat")
+    assert done.exit_code == 1
+    assert "'step': 'RuntimeError: no kernel image'" in done.output
+    assert [figure["figure"] for figure in figures()] == ["one request three times"]
+    assert "is not of lengths, step" in check_gpu("--parts", "nothing").output
+
+
+def test_runs_are_kept_while_others_are_still_to_come(figures) -> None:
+    def fail() -> float:
+        raise RuntimeError("out of time")
+
+    with pytest.raises(RuntimeError):
+        interleave({"a": lambda: 0.25, "b": fail}, runs=1, warm_ups=0, seconds=float)
+    assert figures() == [{"figure": "a", "ms": 250.0}]
 
 
 @pytest.mark.slow

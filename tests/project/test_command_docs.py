@@ -32,7 +32,7 @@ def test_inspect_prints_what_its_page_shows(
 def test_doctor_prints_what_its_page_shows(
     vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ((command, output),) = samples("doctor")
+    command, output = samples("doctor")[0]
     folder = tmp_path / "models" / "VITA-1.5"
     shutil.copytree(ROOT / "assets" / "vita-tiny", folder)
     (folder / "merges.txt").unlink()
@@ -42,6 +42,16 @@ def test_doctor_prints_what_its_page_shows(
     run = vita(*shlex.split(command))
     assert run.code == 1
     assert output.strip("…\n") in run.out
+
+
+def test_the_self_test_has_the_paths_that_its_page_shows(
+    vita: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vita_demo.commands.doctor.self_test._MEASURE_S", 0)
+    command, output = samples("doctor")[1]
+    shown, printed = ([line[:33] for line in text.splitlines()[2:]] for text in (output, vita(*command.split()).out))
+    assert [line[:20] for line in shown] == [line[:20] for line in printed]
+    assert shown[0] == printed[0]
 
 
 @pytest.mark.parametrize("page", PAGES)

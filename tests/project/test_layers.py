@@ -30,7 +30,7 @@ LIGHT = (
 """What is imported before torch: these import it, if at all, inside a function.  Those of ``HEAVY`` come after it."""
 HEAVY = {
     *("commands.report", "commands.run.replay"),
-    *(f"commands.doctor.{name}" for name in ("checkpoint", "devices", "memory")),
+    *(f"commands.doctor.{name}" for name in ("checkpoint", "decode_paths", "devices", "memory", "self_test")),
 }
 ONLY_IN = {
     "rich": ("console", "commands"),

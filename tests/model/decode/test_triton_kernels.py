@@ -1,6 +1,7 @@
 """The step's Triton kernels compute what the modules compute; without a GPU Triton's interpreter runs them."""
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,11 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.model.fakes import IDS, SMALL, Tape, close, filled_cache, make_model, through_the_modules
 from vita_demo.model.decode.gpu_step import GpuStep, triton_serves
 from vita_demo.model.decode.torch_step import TorchStep
 from vita_demo.model.language_model import LanguageModel, rotary_table, rotate
+from vita_demo.model.quantize.int4 import Int4Linear
+from vita_demo.model.quantize.int8 import Int8Linear
+from vita_demo.model.quantize.kernels import triton_products
+from vita_demo.model.quantize.linear import QuantizedLinear
 from vita_demo.model.quantize.replace import quantize_in_place
 
 pytest.importorskip("triton", reason="needs Triton")
@@ -53,11 +59,14 @@ def test_a_product_takes_norm_and_addend_along(kernels, shape: tuple[int, int], 
     assert deviation(found, normed @ weight.float().t() + addend.to(dtype).float()) < DTYPES[dtype]
 
 
+@pytest.mark.parametrize("outputs", [1, 9, 64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
-def test_a_product_takes_the_gate_along(kernels) -> None:
-    gate, up, weight, x = draw(1, 1100), draw(1, 1100, seed=1), draw(9, 1100, seed=2), draw(1, 9, seed=3)
-    found = kernels.multiply(torch.cat([gate, up], dim=1), weight, gated=True, addend=x)
-    assert deviation(found, F.linear(F.silu(gate) * up, weight) + x) < 1e-5
+def test_a_product_takes_the_gate_along(kernels, outputs: int, dtype: torch.dtype) -> None:
+    x, weight, addend = draw(1, 1100, dtype=dtype), draw(2 * outputs, 1100, seed=2, dtype=dtype), draw(outputs, seed=3)
+    found = kernels.multiply(x, weight, gated=True, addend=addend.to(dtype))
+    gate, up = F.linear(x.float(), weight.float()).chunk(2, dim=1)
+    assert deviation(found, F.silu(gate) * up + addend.to(dtype).float()) < DTYPES[dtype]
 
 
 # Triton's interpreter multiplies matrices in bfloat16 wrongly.
@@ -95,16 +104,19 @@ def tall(kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_ROWS", 32)
 
 
-def take_steps(model: LanguageModel, positions: int, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
-    """Logits after each id by the kernels, and by the modules."""
+def take_steps(
+    model: LanguageModel, positions: int, ids: list[int], plain: LanguageModel | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Logits after each id by the kernels, and by the modules of ``plain`` or of the same model."""
     from vita_demo.model.decode.triton_step import TritonStep
 
-    ours, theirs = filled_cache(model, positions), filled_cache(model, positions)
+    plain = plain or model
+    ours, theirs = filled_cache(plain, positions), filled_cache(plain, positions)
     taken, found = [], []
     step = GpuStep(model, ours, lambda call: taken.append(call) or call)
     assert isinstance(bound_to(taken[0]), TritonStep)
     found = [step(torch.tensor([i])).clone() for i in ids]
-    return found, through_the_modules(model, theirs, ids)
+    return found, through_the_modules(plain, theirs, ids)
 
 
 def bound_to(call: Callable[[], object]) -> object:
@@ -123,11 +135,24 @@ def test_steps_of_kernels_give_the_modules_logits(shape) -> None:
 @pytest.mark.usefixtures("tall")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py takes them where there are graphs")
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
+@pytest.mark.parametrize("by_triton", [False, True])
 @torch.inference_mode()
-def test_steps_of_kernels_take_quantized_layers(quantize: str) -> None:
-    model = make_model(replace(SMALL, vocab_size=96))
+def test_steps_of_kernels_take_quantized_layers(
+    quantize: str, by_triton: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed for the CPU, or as on a GPU."""
+    plain, model = make_model(replace(SMALL, vocab_size=96)), make_model(replace(SMALL, vocab_size=96))
+    if by_triton:
+        monkeypatch.setattr(Int4Linear, "pack", Int4Linear.pack_for_triton)
+        monkeypatch.setattr(Int4Linear, "multiply_on_cpu", lambda *_: None)
+        monkeypatch.setattr(Int8Linear, "by_triton", True)
     quantize_in_place(model, quantize)
-    assert close(*take_steps(model, 9, [3, 95, 0]), 0.02)
+    if by_triton:
+        # The modules on the CPU multiply by what the weights stand for.
+        for name, layer in [item for item in model.named_modules() if isinstance(item[1], QuantizedLinear)]:
+            plain.get_parameter(f"{name}.weight").copy_(layer.dequantize(slice(None), torch.float32))
+    ours, theirs = take_steps(model, 9, [3, 95, 0], plain if by_triton else model)
+    assert close(ours, theirs, 1e-4 if by_triton else 0.02)
 
 
 @pytest.mark.usefixtures("tall")
@@ -164,3 +189,54 @@ def test_the_cache_is_cut_into_a_power_of_two_of_splits() -> None:
     from vita_demo.model.decode.triton_step import count_splits
 
     assert [count_splits(torch.device("cpu"), kv_heads) for kv_heads in (1, 3, 4, 8, 100)] == [8, 2, 2, 1, 1]
+
+
+class Launches(TorchDispatchMode):
+    """Counts torch's operations that compute or copy, by name, and launches of kernels, which compute nothing."""
+
+    QUIET = ("view", "view.dtype", "_unsafe_view", "unbind.int", "select.int", "new_empty")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func).removeprefix("aten.").removesuffix(".default")
+        self.counts.update([name] if name not in self.QUIET else [])
+        return func(*args, **(kwargs or {}))
+
+    def kernel(self, name: str) -> object:
+        return defaultdict(lambda: lambda *_: self.counts.update([name]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counts kernels that are not launched")
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+@torch.inference_mode()
+def test_a_layer_takes_few_launches(kernels, quantize: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six a layer, eight with quantized weights; and the embedding and the head."""
+    from vita_demo.model.decode.triton_step import TritonStep
+    from vita_demo.model.quantize import triton_kernels as quantized
+
+    layers, launches = 3, Launches()
+    model = make_model(replace(SMALL, num_hidden_layers=layers, vocab_size=96))
+    if quantize:
+        monkeypatch.setattr(Int4Linear, "pack", Int4Linear.pack_for_triton)
+        monkeypatch.setattr(Int8Linear, "by_triton", True)
+        quantize_in_place(model, quantize)
+    step = TritonStep(model, model.allocate_cache(20))
+    quantized_products = triton_products(DEVICE)
+    monkeypatch.setattr("vita_demo.model.decode.triton_step.triton_products", lambda _device: quantized_products)
+    for module, name in ((kernels, "_multiply"), (kernels, "_attend"), (kernels, "_combine"),
+                         (quantized, "_int8"), (quantized, "_int4")):  # fmt: skip
+        monkeypatch.setattr(module, name, launches.kernel(name))
+    token, position = torch.tensor([3]), torch.tensor([9])
+    with launches:
+        step(token, position)
+    assert launches.counts.pop("embedding") == 1
+    attention = {"_attend": layers, "_combine": layers}
+    products = {
+        None: {"_multiply": 4 * layers + 1},
+        "int8": {"_int8": 4 * layers + 1, "rms_norm": 2 * layers + 1},
+        "int4": {"_int4": 4 * layers, "_int8": 1, "rms_norm": 2 * layers + 1},
+    }
+    assert launches.counts == {**attention, **products[quantize]}

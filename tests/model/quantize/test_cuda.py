@@ -29,6 +29,7 @@ def test_products_are_those_of_the_dequantized_weight(
     weight, bias = torch.randn(shape), torch.randn(shape[0]).to(dtype)
     on_cpu, layer = make_layer(quantize, weight), make_layer(quantize, weight, bias).to(CUDA)
     assert torch.equal(layer.packed.cpu(), on_cpu.packed)
+    layer.pack()
     x = torch.randn(1, rows, shape[1]).to(dtype)
     expected = F.linear(x.float(), on_cpu.dequantize(slice(None), torch.float32), bias.float())
     found = layer(x.to(CUDA)).float().cpu()
@@ -41,6 +42,7 @@ def test_products_are_those_of_the_dequantized_weight(
 def test_without_triton_the_weights_are_dequantized(quantize: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert triton_products(CUDA), "Triton comes with torch for CUDA"
     layer = make_layer(quantize, torch.randn(112, 192)).to(CUDA)
+    layer.pack()
     x = torch.randn(1, 192, device=CUDA)
     with_kernels = layer(x)
     monkeypatch.setattr(linear, "triton_products", lambda _device: {})
@@ -68,13 +70,15 @@ def test_the_released_shape_reads_its_longest_prompt_within_8_gigabytes() -> Non
     config = VitaConfig.from_pretrained(resource("configs", "vita15"))
     with torch.device("meta"):
         model = LanguageModel(config.text).to(torch.bfloat16)
-    replace_linears(model, "int4")
+    layers = replace_linears(model, "int4")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     model = model.to_empty(device=CUDA)
     for parameter in model.parameters():
         parameter.zero_()
+    for layer in layers.values():
+        layer.pack()
     cache = model.allocate_cache(config.trained_positions)
     model(torch.zeros(1, config.trained_positions - 1, 3584, device=CUDA, dtype=torch.bfloat16), cache)
     model(torch.zeros(1, 1, 3584, device=CUDA, dtype=torch.bfloat16), cache)

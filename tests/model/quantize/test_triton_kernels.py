@@ -3,13 +3,24 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from tests.model.fakes import make_layer
+from vita_demo.model.quantize.int4 import Int4Linear
 from vita_demo.model.quantize.kernels import triton_products
+from vita_demo.model.quantize.linear import QuantizedLinear
 from vita_demo.model.quantize.replace import FORMATS
 
 pytest.importorskip("triton", reason="needs Triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_gpu(layer: QuantizedLinear) -> tuple[Tensor, Tensor]:
+    """What a layer on a GPU is after ``pack``."""
+    layer = layer.to(DEVICE)
+    if isinstance(layer, Int4Linear):
+        layer.pack_for_triton()
+    return layer.packed, layer.scales
 
 
 def test_without_a_compiler_there_are_no_products_and_one_warning(
@@ -38,7 +49,22 @@ def test_a_product_is_that_of_the_dequantized_weight(
     layer = make_layer(quantize, torch.randn(shape, generator=generator))
     x = torch.randn(rows, shape[1], generator=generator).to(dtype)
     expected = F.linear(x.float(), layer.dequantize(slice(None), torch.float32))
-    found = triton_products(DEVICE)[quantize](x.to(DEVICE), layer.packed.to(DEVICE), layer.scales.to(DEVICE))
+    product, weight = triton_products(DEVICE)[quantize], on_gpu(layer)
+    found = product(x.to(DEVICE), *weight)
     assert found.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     assert float((found.float().cpu() - expected).abs().max()) < tolerance * float(expected.abs().max())
+    gate, up = expected[:1].chunk(2, dim=1)
+    addend = torch.randn(shape[0] // 2, generator=generator).to(dtype)
+    gated = product(x[:1].to(DEVICE), *weight, addend=addend.to(DEVICE), gated=True).float().cpu()
+    expected = F.silu(gate) * up + addend.float()
+    # The product of two sums has the rounding of both.
+    assert float((gated - expected).abs().max()) < 5 * tolerance * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("columns", [64, 192, 2624, 256])
+def test_words_hold_the_weight(columns: int) -> None:
+    layer = make_layer("int4", torch.randn(16, columns, generator=torch.Generator().manual_seed(0)))
+    expected = layer.dequantize(slice(None), torch.float32)
+    layer.pack_for_triton()
+    assert torch.equal(layer.dequantize(slice(None), torch.float32), expected)

@@ -1,11 +1,14 @@
 """Checks which processors torch can use, and how much memory each has."""
 
 import os
+import platform
 import shutil
+import subprocess
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,6 +73,34 @@ def find_devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
                 devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free))
     warning_lines += [str(warning.message).strip().splitlines()[0] for warning in caught]
     return tuple(devices), tuple(warning_lines)
+
+
+def describe_processor(device: torch.device) -> dict[str, Any]:
+    """Say which processor computes, and by which driver or arithmetic, as written to JSON."""
+    host: dict[str, Any] = {"platform": platform.platform(), "cores": os.cpu_count()}
+    if device.type == "cpu":
+        profile = cpu_profile()
+        return {**host, "threads": torch.get_num_threads(), "cpu_profile": profile.to_dict()}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        **host,
+        "gpu": properties.name,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "gpu_memory_bytes": properties.total_memory,
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+    }
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's driver; None where nobody tells."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.partition("\n")[0].strip()
 
 
 def _cpu() -> Device:

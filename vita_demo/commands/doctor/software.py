@@ -7,6 +7,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
+from vita_demo import __version__
 from vita_demo.commands.doctor.finding import Finding
 
 GROUP = "Software"
@@ -32,6 +33,17 @@ def check_package(requirement: Requirement) -> Finding:
         text = f"{requirement.name} {version} does not satisfy {requirement}"
         return Finding(GROUP, "problem", text, _REINSTALL)
     return Finding(GROUP, "ok", f"{requirement.name} {version}")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of what computes, as written to JSON; None where a package is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "vita_demo": __version__}
+    for name in ("torch", "triton", "transformers", "numba", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def _requirements() -> Mapping[str, Requirement]:

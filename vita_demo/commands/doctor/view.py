@@ -44,12 +44,12 @@ def _show_group(findings: list[Finding], console: RichConsole) -> None:
     for fix, members in groupby(findings, key=lambda finding: finding.fix):
         for finding in members:
             sign, style = _SIGNS[finding.level]
-            _show(sign, style, finding.text, 2, console)
+            show_line(sign, style, finding.text, 2, console)
         if fix:
-            _show("→", "cyan", fix, 4, console)
+            show_line("→", "cyan", fix, 4, console)
 
 
-def _show(sign: str, style: str, text: str, indent: int, console: RichConsole) -> None:
+def show_line(sign: str, style: str, text: str, indent: int, console: RichConsole) -> None:
     """Print a line after its sign; on a terminal it is wrapped and its further lines are indented."""
     lines = [text]
     if console.is_terminal:

@@ -1,15 +1,17 @@
 """Triton kernels of a decode step: a GEMV with fused prologue and epilogue, and attention over a split cache.
 
-A step takes as long as reading the weights, each byte once, so everything else is fused into that: a norm or the MLP's
-gate is applied to the row as it is loaded, bias and residual are added as a sum is stored.  Attention rotates query and
-key, appends key and value, and reads only the filled part of the cache, in splits that run in parallel and are combined
-by a second kernel (flash-decoding, Dao et al. 2023).
+A step takes as long as reading the weights, each byte once, so everything else is fused into that: a norm is applied to
+the row as it is loaded; gate, bias and residual to the sums before they are stored.  Attention rotates query and key,
+appends key and value, and reads only the filled part of the cache, in splits that run in parallel and are combined by a
+second kernel (flash-decoding, Dao et al. 2023).
 """
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from vita_demo.model.ops.triton_kernels import rows_of, store_sums
 
 _ROWS = 4
 _COLUMNS = 1024
@@ -27,20 +29,21 @@ def multiply(
     gated: bool = False,
     addend: Tensor | None = None,
 ) -> Tensor:
-    """Multiply one row by a weight [N, K] to [1, N].
+    """Multiply one row by a weight [N, K] to [1, N], or with ``gated`` by [2·N, K].
 
     Args:
-        x: [1, K], or with ``gated`` gate and up [1, 2·K].
-        weight: [N, K].
+        x: [1, K].
+        weight: [N, K]; with ``gated`` it stacks gate and up.
         norm: weight [K] of a root-mean-square norm to apply to x first.
         eps: the norm's.
-        gated: multiply silu(gate) · up.
+        gated: return silu(gate) · up.
         addend: bias or residual to add, N values.
     """
     n, k = weight.shape
+    n = n // 2 if gated else n
     out = x.new_empty(1, n)
     with torch.cuda.device_of(x):
-        _multiply[triton.cdiv(n, _ROWS),](
+        _multiply[triton.cdiv(n, _ROWS // 2 if gated else _ROWS),](
             x, norm, weight, addend, out, n, k, eps, norm is not None, gated, addend is not None, _ROWS, _COLUMNS
         )
     return out
@@ -82,8 +85,7 @@ def _multiply(
     x, norm, weight, addend, out, n, k, eps,
     normed: tl.constexpr, gated: tl.constexpr, added: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    at = tl.program_id(0) * rows + tl.arange(0, rows)
-    there = at < n
+    at, there = rows_of(tl.program_id(0), n, gated, rows)
     lines = weight + at.to(tl.int64)[:, None] * k
     total = tl.zeros([rows, columns], dtype=tl.float32)
     squares = tl.zeros([columns], dtype=tl.float32)
@@ -98,16 +100,11 @@ def _multiply(
             # The norm's factor is the same for the whole row: it multiplies the sums at the end.
             squares += row * row
             row *= tl.load(norm + column, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        if gated:
-            up = tl.load(x + k + column, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
-            row *= tl.sigmoid(row) * up
         total += part.to(tl.float32) * row[None, :]
     sums = tl.sum(total, axis=1)
     if normed:
         sums *= tl.rsqrt(tl.sum(squares, axis=0) / k + eps)
-    if added:
-        sums += tl.load(addend + at, mask=there, other=0.0).to(tl.float32)
-    tl.store(out + at, sums, mask=there)
+    store_sums(sums, tl.program_id(0), n, addend, out, added, gated, rows)
 
 
 @triton.jit

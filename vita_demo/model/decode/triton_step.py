@@ -7,13 +7,15 @@ from torch import Tensor, nn
 from vita_demo.model.decode import triton_kernels
 from vita_demo.model.decode.torch_step import Attend, TorchStep
 from vita_demo.model.language_model import DecoderLayer, RMSNorm
+from vita_demo.model.quantize.kernels import triton_products
 from vita_demo.model.quantize.linear import QuantizedLinear
 
 
 class TritonStep(TorchStep):
     """Reads one token of one sequence.
 
-    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.
+    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.  With quantized weights it
+    is eight, as their products take no norm along.
     """
 
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
@@ -31,8 +33,10 @@ class TritonStep(TorchStep):
     def finish(self, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
         """See ``TorchStep``."""
         x = multiply(layer.self_attn.o_proj, attended, addend=x)  # [1, D]
-        gate_up = multiply(layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm)  # [1, 2 · intermediate]
-        return multiply(layer.mlp.down_proj, gate_up, gated=True, addend=x)  # [1, D]
+        gated = multiply(
+            layer.mlp.gate_up_proj, x, norm=layer.post_attention_layernorm, gated=True
+        )  # [1, intermediate]
+        return multiply(layer.mlp.down_proj, gated, addend=x)  # [1, D]
 
     def predict(self, x: Tensor) -> Tensor:
         """See ``TorchStep``."""
@@ -66,14 +70,18 @@ def multiply(
 def _multiply_quantized(
     linear: QuantizedLinear, x: Tensor, norm: RMSNorm | None, gated: bool, addend: Tensor | None
 ) -> Tensor:
-    """Do the same one after the other: the kernels for quantized weights compute nothing but the product."""
+    """Do the same with quantized weights; their kernels take no norm along."""
     if norm is not None:
         x = norm(x)  # [1, K]
+    bias = linear.bias if addend is None else addend
+    products = triton_products(x.device) if linear.by_triton else {}
+    if products:
+        return products[linear.format](x, linear.packed, linear.scales, addend=bias, gated=gated)
+    product = linear.matmul(x).to(x.dtype)  # [1, N], gated [1, 2·N]
     if gated:
-        gate, up = x.chunk(2, dim=-1)  # each [1, K]
-        x = F.silu(gate) * up  # [1, K]
-    product: Tensor = linear(x)  # [1, N]
-    return product if addend is None else product + addend
+        gate, up = product.chunk(2, dim=-1)  # each [1, N]
+        product = F.silu(gate) * up  # [1, N]
+    return product if bias is None else product + bias
 
 
 def count_splits(device: torch.device, kv_heads: int) -> int:

@@ -1,8 +1,9 @@
 """The int4 format: weight = (q - 8) · scale + zero with 0 ≤ q ≤ 15, a scale and a zero for each group of columns.
 
 This is torch's own format: ``zero`` is the weight that q = 8 stands for.  A byte holds q of a column in the row's first
-half in its low four bits, and q of the column as far into the second half in its high four bits.  On the CPU, torch's
-kernel expects an order of its own, which depends on the processor; Numba's expects the scales of a row side by side.
+half in its low four bits, and q of the column as far into the second half in its high four bits.  Kernels expect orders
+of their own: torch's one that depends on the processor, Numba's the scales of a row side by side, and Triton's words of
+eight values of one group.
 """
 
 from typing import ClassVar
@@ -18,6 +19,8 @@ _ZERO_POINT, _LARGEST = 8, 15
 GROUPS = (128, 64, 32)
 # torch packs this many rows together; only the last block may have fewer.
 _TORCH_PACK_ROWS = 64
+# Bytes that are repacked at once.
+_PACK_BYTES = 1 << 20
 
 
 class Int4Linear(QuantizedLinear):
@@ -25,7 +28,8 @@ class Int4Linear(QuantizedLinear):
 
     Attributes:
         packed: uint8 [N, K / 2].
-        scales: bfloat16 [K / group, N, 2], scale and zero; for Numba's kernel on the CPU [2, N, K / group].
+        scales: bfloat16 [K / group, N, 2], scale and zero; for Numba's kernel on the CPU [2, N, K / group], for
+            Triton's on a GPU [N, K / group, 2].
     """
 
     format: ClassVar[str] = "int4"
@@ -33,6 +37,12 @@ class Int4Linear(QuantizedLinear):
     columns_multiple: ClassVar[int] = 2 * GROUPS[-1]
     # Whether ``scales`` are laid out for Numba's kernel, which then multiplies a few rows on the CPU.
     _by_numba = False
+    _by_triton = False
+
+    @property
+    def by_triton(self) -> bool:
+        """See ``QuantizedLinear``."""
+        return self._by_triton
 
     @property
     def group(self) -> int:
@@ -57,17 +67,25 @@ class Int4Linear(QuantizedLinear):
         self.packed[rows] = first | second << 4
 
     def pack(self) -> None:
-        """Repack the scales for Numba's kernel, or the integers for torch's; on a GPU the layout stays."""
+        """Repack for the kernel that multiplies a few rows: Triton's on a GPU, Numba's or torch's on a CPU."""
         if self.packed.device.type != "cpu":
-            return
-        if self.large and numba_is_faster("int4", _time_products):
+            self.pack_for_triton()
+        elif self.large and numba_is_faster("int4", _time_products):
             self.scales = nn.Parameter(self.scales.permute(2, 1, 0).contiguous(), requires_grad=False)
             self._by_numba = True
         else:
             pack_for_torch(self.packed)
 
+    def pack_for_triton(self) -> None:
+        """Repack for Triton's kernel."""
+        pack_words(self.packed, self.group)
+        self.scales = nn.Parameter(self.scales.transpose(0, 1).contiguous(), requires_grad=False)
+        self._by_triton = True
+
     def dequantize(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows of the weight, [R, K]; not possible where the integers are packed for torch."""
+        if self._by_triton:
+            return dequantize_words(self.packed[rows], self.scales[rows].to(dtype), self.group)
         scales = self.scales[:, rows].permute(1, 2, 0) if self._by_numba else self.scales[:, rows].transpose(0, 1)
         packed, scales = self.packed[rows], scales.to(dtype)  # [R, K / group, 2]
         out = torch.empty(len(packed), self.in_features, dtype=dtype, device=packed.device)  # [R, K]
@@ -93,6 +111,30 @@ def pack_for_torch(packed: Tensor) -> None:
     for block in torch.split(packed, _TORCH_PACK_ROWS * 16):
         integers = torch.cat([block & _LARGEST, block >> 4], dim=1)  # [R, K]
         block.copy_(torch.ops.aten._convert_weight_to_int4pack_for_cpu(integers.int(), 1))  # noqa: SLF001
+
+
+def pack_words(packed: Tensor, group: int) -> None:
+    """Repack uint8 [N, K / 2] in place into words of 32 bits, group / 8 of them for each group of columns.
+
+    The word w of a group holds q of its columns w, w + group / 8, w + 2 · group / 8, … from the low bits up.
+    """
+    for block in torch.split(packed, max(1, _PACK_BYTES // packed.shape[1])):
+        integers = torch.cat([block & _LARGEST, block >> 4], dim=1).int()  # [R, K]
+        eighths = integers.view(len(block), -1, 8, group // 8) << _shifts(packed.device)  # [R, groups, 8, group / 8]
+        words = eighths.sum(2, dtype=torch.int32)  # [R, groups, group / 8]
+        block.copy_(words.view(torch.uint8).view_as(block))
+
+
+def dequantize_words(packed: Tensor, scales: Tensor, group: int) -> Tensor:
+    """Return the weight [N, K] of what ``pack_words`` packed, in the dtype of its scales [N, K / group, 2]."""
+    words = packed.view(torch.int32).view(len(packed), -1, 1, group // 8)  # [N, groups, 1, group / 8]
+    integers = (words >> _shifts(packed.device)) & _LARGEST  # [N, groups, 8, group / 8]
+    scale, zero = scales[..., None, None].unbind(2)  # each [N, groups, 1, 1]
+    return torch.mul(integers, scale).add_(zero - _ZERO_POINT * scale).view(len(packed), -1)
+
+
+def _shifts(device: torch.device) -> Tensor:
+    return torch.arange(0, 32, 4, dtype=torch.int32, device=device)[:, None]  # [8, 1]
 
 
 def multiply_with_torch(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:

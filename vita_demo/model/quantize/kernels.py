@@ -6,6 +6,7 @@ Both are compiled when they are first needed.  Where a compiler is missing, torc
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,8 +22,17 @@ Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` to [M, N]; on the CPU to float32."""
 
 
+class TritonProduct(Protocol):
+    """A product that can also gate its sums, and add a bias or residual to a single row."""
+
+    def __call__(
+        self, x: Tensor, packed: Tensor, scales: Tensor, *, addend: Tensor | None = None, gated: bool = False
+    ) -> Tensor:
+        """See ``multiply_int4`` of the Triton kernels."""
+
+
 @cache
-def triton_products(device: torch.device) -> Mapping[str, Product]:
+def triton_products(device: torch.device) -> Mapping[str, TritonProduct]:
     """Import the GPU's kernels and try one.
 
     Returns:

@@ -63,6 +63,11 @@ class QuantizedLinear(nn.Module, ABC):
         """Whether multiplying one row takes as long as reading the weight."""
         return self.out_features * self.in_features >= _LARGE_VALUES
 
+    @property
+    def by_triton(self) -> bool:
+        """Whether ``packed`` and ``scales`` are laid out for Triton's kernel."""
+        return self.packed.is_cuda
+
     @abstractmethod
     def _allocate(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Make ``packed`` and ``scales`` without values."""

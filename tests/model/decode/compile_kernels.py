@@ -1,0 +1,119 @@
+"""Compiles all Triton kernels for a Hopper GPU and prints as JSON what the assembler made of them; needs no GPU."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from vita_demo.model.decode import triton_kernels as step
+from vita_demo.model.quantize import triton_kernels as quantized
+
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+INTEGERS = ("m", "n", "k", "length", "high_bits", "low_bits", "capacity", "kv_heads")
+TYPES = {
+    "position": "*i64",
+    "attended": "*fp32",
+    "peaks": "*fp32",
+    "sums": "*fp32",
+    "eps": "fp32",
+    "scale": "fp32",
+    **dict.fromkeys(INTEGERS, "i32"),
+}
+FLAGS = {"normed": "norm", "gated": None, "added": "addend"}
+THREADS = 128
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the assembler made of a kernel; what is counted is that of its longest loop, for one thread."""
+
+    name: str
+    registers: int
+    stack_bytes: int
+    shared_bytes: int
+    instructions_per_byte: float
+    wide_loads: int
+    barriers: int
+
+
+def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict) -> tuple[bytes, int]:
+    known = TYPES | pointers | dict.fromkeys(constants, "constexpr")
+    signature = {name: known.get(name, "*" + dtype) for name in kernel.arg_names}
+    # As when it is launched with lengths and addresses that are multiples of 16.
+    aligned = {
+        (index,): [["tt.divisibility", 16]]
+        for index, (name, kind) in enumerate(signature.items())
+        if kind.startswith("*") or (kind == "i32" and name not in ("m", "kv_heads"))
+    }
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    return compiled.asm["cubin"], compiled.metadata.shared
+
+
+def tool(name: str, *arguments: object) -> str:
+    command = [TOOLS / name, *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def longest_loop(listing: str) -> list[str]:
+    """The instructions between a label and the last jump back to it."""
+    labels, code, loops = {}, [], [[]]
+    for line in listing.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            labels[label[1]] = len(code)
+        elif instruction := re.match(r"\s*/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
+            code.append(instruction[1])
+            target = re.search(r"BRA.*?(\.L_x_\d+)", instruction[1])
+            if target and target[1] in labels:
+                loops.append(code[labels[target[1]] :])
+    return max(loops, key=len)
+
+
+def measure(kernel, name: str, dtype: str, loop_bytes: int, pointers: dict[str, str], constants: dict) -> Compiled:
+    cubin, shared = assemble(kernel, dtype, pointers, constants)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", tool("cuobjdump", "-res-usage", file)).groups()
+        loop = longest_loop(tool("nvdisasm", "-c", file))
+    wide = sum("LDG" in instruction and ".128" in instruction for instruction in loop)
+    barriers = sum(instruction.startswith("BAR") for instruction in loop)
+    per_byte = len(loop) * THREADS / loop_bytes
+    return Compiled(f"{name} {dtype}", int(registers), int(stack), shared, per_byte, wide, barriers)
+
+
+def measure_product(kernel, name: str, dtype: str, loop_bytes: int, along: str, pointers=None, **constants) -> Compiled:
+    taken = {flag: flag in along for flag in FLAGS if flag in kernel.arg_names}
+    absent = {FLAGS[flag]: None for flag, there in taken.items() if not there and FLAGS[flag]}
+    return measure(kernel, f"{name} {along}".strip(), dtype, loop_bytes, pointers or {}, taken | absent | constants)
+
+
+def measure_all(dtype: str) -> list[Compiled]:
+    item_bytes = 2 if dtype == "bf16" else 4
+    found = [
+        measure_product(step._multiply, "multiply", dtype, 4 * 1024 * item_bytes, along, rows=4, columns=1024)
+        for along in ("", "added", "normed", "normed added", "normed gated")
+    ]
+    eight, four = {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "pairs": "*i32"}
+    for along in ("", "added", "gated"):
+        found.append(measure_product(quantized._int8, "int8", dtype, 4 * 1024, along, eight, rows=4, columns=1024))
+        for group in (128, 64, 32):
+            name = "int4" if group == 128 else f"int4/{group}"
+            sizes = {"rows": 8, "words": 512, "group": group}
+            found.append(measure_product(quantized._int4, name, dtype, 8 * 512 * 4, along, four, **sizes))
+    attention = {"group": 7, "rows": 16, "head_dim": 128, "splits": 32, "block": 64}
+    found.append(measure(step._attend, "attend", dtype, 2 * 64 * 128 * item_bytes, {}, attention))
+    combination = {"head_dim": 128, "splits": 32}
+    return [*found, measure(step._combine, "combine", dtype, 32 * 128 * 4, {}, combination)]
+
+
+if __name__ == "__main__":
+    kernels = [asdict(kernel) for dtype in ("bf16", "fp32") for kernel in measure_all(dtype)]
+    sys.stdout.write(json.dumps(kernels))
