@@ -21,7 +21,7 @@ from vita_demo import (
     prepare_inputs,
 )
 
-ANSWER = "There are three shapes on a pale blue background. A small blue"
+ANSWER = "There are three shapes on a light blue background. A small blue"
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_example_3_stopping_criteria(guide, capsys: pytest.CaptureFixture[str]) 
     model, tokenizer, input_ids, images, audios = guide
     stop = {"stopping_criteria": [KeywordsStoppingCriteria([" blue"], tokenizer, input_ids)], "max_new_tokens": 14}
     plain = model.generate(input_ids, images=images, audios=audios, **stop)
-    text = "There are three shapes on a pale blue"
+    text = "There are three shapes on a light blue"
     assert tokenizer.decode(plain[0]).endswith(text)
     assert torch.equal(generate_with_streaming(model, tokenizer, input_ids, images, audios, **stop), plain)
     assert capsys.readouterr().out == text + "\n"

@@ -198,7 +198,7 @@ def test_the_chat_goes_as_shown(vita: Callable[..., Run], monkeypatch: pytest.Mo
     ("page", "ends"),
     [
         ("README.md", "\nstop, first token after N s\n"),
-        ("docs/python.md", "at the bottom right.\n☜There are three shapes on a pale"),
+        ("docs/python.md", "at the right.\n☜There are three shapes on a light"),
     ],
 )
 def test_the_python_of_a_page_runs(
@@ -209,7 +209,7 @@ def test_the_python_of_a_page_runs(
     for block in blocks(read(page), "python"):
         exec(compile(block, page, "exec"), names)  # noqa: S102 - that is what readers do
     output = capsys.readouterr().out
-    assert output.startswith("There are three shapes on a pale blue background.")
+    assert output.startswith("There are three shapes on a light blue background.")
     assert without_times(output).endswith(ends)
 
 
