@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ("tests.ray_cluster",)
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "assets"

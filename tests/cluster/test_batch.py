@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import TwoNodes
 from tests.conftest import ASSETS, Run
+from tests.ray_cluster import TwoNodes
 from vita_demo.batch.batch import Batch
 from vita_demo.batch.input import open_input
 from vita_demo.batch.output import Output
+from vita_demo.checkpoint.locate import NOTICE
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
@@ -65,9 +66,7 @@ def test_rows_are_those_of_one_machine_and_the_terminal_is_the_commands_own(
     assert rows_of(out) == expected
     assert [row["row"] for row in expected if row["error"]] == [3, 5, 8]
     said = [line for line in run.err.splitlines() if "rows" not in line]
-    assert said == [
-        "the embedded model vita-tiny knows only simple shapes; --model_path VITA-MLLM/VITA-1.5 takes the real one"
-    ]
+    assert said == [NOTICE]
 
 
 def test_a_killed_batch_goes_on(

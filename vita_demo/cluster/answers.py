@@ -1,6 +1,5 @@
 """Answers to many requests from a cluster, by Ray Data: what a batch asks instead of a pipeline."""
 
-import logging
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.source import ModelSource
+from vita_demo.cluster.connection import be_quiet
 from vita_demo.cluster.pool import Pool, Share
 from vita_demo.errors import GenerationError
 from vita_demo.generation.events import Event
@@ -73,7 +73,9 @@ class ClusterAnswers:
 
         from vita_demo.cluster.stages import Answerer, pack, read_media
 
-        _be_quiet()
+        be_quiet()
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = False
         rows = max(_ROWS_OF_A_BLOCK, len(numbered) // _MOST_BLOCKS)
         blocks = [pack(numbered[start : start + rows]) for start in range(0, len(numbered), rows)]
         # Twice as many rows as there are slots: half of them wait, so that no slot does.
@@ -99,17 +101,6 @@ class ClusterAnswers:
             num_gpus=self.share.gpus,
             **form,
         )
-
-
-def _be_quiet() -> None:
-    """Keep Ray Data's progress and notices off the terminal, where the command has its own."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _iterate(dataset: Any, signal: StopSignal) -> Iterator[tuple[int, Event]]:

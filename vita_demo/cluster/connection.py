@@ -74,6 +74,12 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def be_quiet() -> None:
+    """Keep the notices of Ray's libraries off the terminal; call it after they are imported, which sets their level."""
+    for name in ("ray", "ray.data", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def _without_stderr() -> Iterator[None]:
     """Keep what Ray's C++ part writes at its start, its log level, off the terminal."""

@@ -53,12 +53,12 @@ class Share:
     def of(cls, source: ModelSource, cluster_gpus: float) -> Self:
         """Give a copy a GPU where the cluster has some, else as many cores as ``--threads`` says, or one.
 
+        ``--device cuda`` gives it one in any case: a cluster may start machines with GPUs when they are asked for.
+
         Raises:
-            ConfigError: when a certain GPU was asked for, or there is none.
+            ConfigError: when a certain GPU was asked for.
         """
         if ":" in source.device:
             raise ConfigError(f"--device {source.device} names one GPU, and Ray gives each copy its own; give cuda")
-        if source.device == "cuda" and not cluster_gpus:
-            raise ConfigError("--device cuda needs a cluster with GPUs, and Ray knows of none; leave it out")
-        gpus = int(source.device != "cpu" and cluster_gpus > 0)
+        gpus = int(source.device == "cuda" or (source.device == "auto" and cluster_gpus > 0))
         return cls(gpus, source.threads or 1)

@@ -2,7 +2,7 @@
 
 Rows travel as Arrow tables with the columns ``number`` and ``content``, a pickled record.  What fails becomes the row's
 own error, and each call returns its rows in the order in which it got them: Ray repeats a call whose machine died, and
-takes the second result for the first.
+takes the second result for the first.  Only who holds the model imports torch.
 """
 
 import os
@@ -10,20 +10,20 @@ import pickle
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.source import ModelSource
-from vita_demo.engine.features import check_projector
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.pipeline import Pipeline
 from vita_demo.preprocess.media import load_media
 from vita_demo.request import Request, check_request
 from vita_demo.scheduling.dialogue import Dialogue, Exchange
-from vita_demo.scheduling.owner import Ticket
+
+if TYPE_CHECKING:
+    from vita_demo.scheduling.owner import Ticket
 
 
 def pack(rows: Iterable[tuple[int, Any]]) -> pa.Table:
@@ -86,6 +86,8 @@ class Answerer:
     """
 
     def __init__(self, source: ModelSource, options: GenerationOptions, slots: int | None, folder: str) -> None:
+        from vita_demo.pipeline import Pipeline
+
         _enter(folder)
         self._pipeline = Pipeline.of(source)
         self._options = options
@@ -97,9 +99,11 @@ class Answerer:
         begun = [(number, self._begin(record, wakened)) for number, record in unpack(table)]
         return pack((number, _end(ticket, wakened)) for number, ticket in begun)
 
-    def _begin(self, record: tuple[Request, Dialogue] | Event, wakened: threading.Event) -> Ticket | Event:
+    def _begin(self, record: tuple[Request, Dialogue] | Event, wakened: threading.Event) -> "Ticket | Event":
         if isinstance(record, Event):
             return record
+        from vita_demo.engine.features import check_projector
+
         request, dialogue = record
         try:
             check_projector(self._pipeline.model, request)
@@ -108,7 +112,7 @@ class Answerer:
             return failure(error)
 
 
-def _end(ticket: Ticket | Event, wakened: threading.Event) -> Event:
+def _end(ticket: "Ticket | Event", wakened: threading.Event) -> Event:
     """Wait for an answer's last event."""
     while not isinstance(ticket, Event):
         wakened.clear()
