@@ -4,8 +4,6 @@ import asyncio
 import time
 from typing import Any
 
-from starlette.types import ASGIApp
-
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.cluster.remote_owner import RemoteOwner
 from vita_demo.serving.app import make_app
@@ -32,6 +30,6 @@ class Door:
         self._service.model_owner = RemoteOwner(handle, asyncio.get_running_loop())
         self._options, self._keys = options, keys
 
-    def __serve_build_asgi_app__(self) -> ASGIApp:
+    def __serve_build_asgi_app__(self) -> Any:
         """Return the application; Ray Serve calls it once."""
         return make_app(self._service, self._options, self._keys)
