@@ -84,8 +84,8 @@ def ray_server(two_nodes: TwoNodes) -> Iterator[Client]:
         assert found, line + process.stderr.read()
         yield Client(found[1])
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (0, "")
+        _, err = process.communicate(timeout=60)  # Ray tells on stdout that a worker was killed
+        assert process.returncode == 0
         assert err == f"{NOTICE}\n"
     finally:
         process.kill()

@@ -13,6 +13,8 @@ from vita_demo.serving.loops import Workers, call_soon
 
 _SUBMITTING = 2
 _LOOK_S = 0.5
+_PAUSE_S = 0.02
+"""Between two updates: sending one costs as much as many tokens, and a backlog would keep a leaver unheard."""
 
 
 class Model:
@@ -51,6 +53,7 @@ class Model:
                 with suppress(TimeoutError):
                     if not ended:
                         await asyncio.wait_for(wakened.wait(), _LOOK_S)
+                        await asyncio.sleep(_PAUSE_S)
         finally:
             ticket.cancel()
 
