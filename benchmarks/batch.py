@@ -6,9 +6,10 @@
 Each row asks about a picture of its own, of as many tiles as ``--side`` makes of its pixels.  "commands" calls
 ``vita-demo`` for a few of the rows, one after the other; "generate" is ``Pipeline.generate`` in a loop; "batch" is
 ``vita-demo batch`` within this process, and "ray" the same with ``--ray`` on a cluster of this machine, whose start is
-not counted.  All run interleaved after a warm-up; a rate is that of the 10th percentile of the times.  For "ray" the
-time begins with the first row that comes, for each run loads the model anew.  The floor adds up what a row's stages
-cost at least, each at the rate that was measured here.  The table goes to stderr; the last line on stdout is JSON.
+not counted.  Each run of "ray" loads the copies of the model anew, which counts, so that it takes many rows to see its
+rate.  All run interleaved after a warm-up; a rate is that of the 10th percentile of the times.  The floor adds up what
+a row's stages cost at least, each at the rate that was measured here.  The table goes to stderr; the last line on
+stdout is JSON.
 """
 
 import subprocess
@@ -30,7 +31,7 @@ from benchmarks.decode import choose
 from benchmarks.floors import row_floors_s
 from benchmarks.machine import Machine
 from benchmarks.measuring import host, interleave, print_json, print_table, summarize
-from vita_demo.batch.batch import Answers, Batch, Progress
+from vita_demo.batch.batch import Answers, Batch
 from vita_demo.batch.input import open_input
 from vita_demo.batch.output import Output
 from vita_demo.checkpoint.locate import EMBEDDED
@@ -105,26 +106,17 @@ def generate(pipeline: Pipeline, task: Task) -> Run:
     return Run(perf_counter() - start, len(task.pictures))
 
 
-def batch(answers: Answers, task: Task, from_first: bool = False) -> Run:
-    """Answer as ``vita-demo batch`` does.
-
-    Args:
-        answers: makes the answers.
-        task: what is asked.
-        from_first: count from the first row that comes, and the rows after it.
-    """
-    seen: list[tuple[float, Progress]] = []
+def batch(answers: Answers, task: Task) -> Run:
+    """Answer as ``vita-demo batch`` does."""
     with TemporaryDirectory() as folder:
         rows = open_input(str(task.folder), "*.png")
         whole = Batch(rows, QUESTION, Sampling(), task.options, task.slots)
         start = perf_counter()
-        progress = whole.run(
-            answers, Output(Path(folder) / "out.jsonl"), StopSignal(), lambda now: seen.append((perf_counter(), now))
-        )
-        end = perf_counter()
+        progress = whole.run(answers, Output(Path(folder) / "out.jsonl"), StopSignal())
+        seconds = perf_counter() - start
     if progress.errors:
         raise RuntimeError(f"{progress.errors} rows of {progress.rows} failed")
-    return Run(end - seen[0][0], progress.rows - 1) if from_first else Run(end - start, progress.rows)
+    return Run(seconds, progress.rows)
 
 
 @contextmanager
@@ -152,7 +144,7 @@ def make_calls(
         "batch": partial(batch, pipeline, task),
     }
     if "ray" in names:
-        calls["ray"] = partial(batch, stack.enter_context(cluster(pipeline, workers)), task, from_first=True)
+        calls["ray"] = partial(batch, stack.enter_context(cluster(pipeline, workers)), task)
     return {name: calls[name] for name in names}
 
 
