@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from benchmarks.machine import Machine
 from vita_demo.checkpoint.config import AudioConfig, TextConfig, VitaConfig
 
+# A short question with the system prompt and the roles.
+_TEXT_POSITIONS = 64
+
 
 @dataclass(frozen=True)
 class Work:
@@ -69,3 +72,35 @@ def prefill_flop(config: TextConfig, positions: int) -> int:
 def _halve(length: int) -> int:
     """Return what a convolution of three with stride 2 leaves."""
     return (length - 1) // 2
+
+
+def step_work(config: TextConfig, context: int, sequences: int, value_bytes: int) -> Work:
+    """Return one decode step that several sequences take together, each with a context of so many positions."""
+    width, kv_width = config.hidden_size, config.num_key_value_heads * config.head_dim
+    layer = 2 * width**2 + 2 * width * kv_width + 3 * width * config.intermediate_size
+    weights = config.num_hidden_layers * layer + config.vocab_size * width
+    cached = sequences * context * 2 * config.num_hidden_layers * kv_width
+    attention = sequences * 4 * context * width * config.num_hidden_layers
+    return Work(2 * weights * sequences + attention, value_bytes * (weights + cached))
+
+
+def row_floors_s(
+    config: VitaConfig, machine: Machine, *, tiles: int, tokens: int, slots: int, value_bytes: int
+) -> dict[str, float]:
+    """Return the least seconds that one row of a batch takes of each stage, answers being made in slots.
+
+    Args:
+        config: the model's.
+        machine: what it runs on.
+        tiles: of the row's picture.
+        tokens: of the answer.
+        slots: how many answers share a step.
+        value_bytes: bytes of a weight.
+    """
+    positions = -(-tiles // config.tiles_per_feature) * config.vision.positions_per_tile + _TEXT_POSITIONS
+    step = step_work(config.text, positions + tokens // 2, slots, value_bytes)
+    return {
+        "vision": Work(vision_flop(config, tiles), 0).floor_s(machine),
+        "prefill": Work(prefill_flop(config.text, positions), 0).floor_s(machine),
+        "decode": tokens * step.floor_s(machine) / slots,
+    }

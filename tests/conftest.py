@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ("tests.ray_cluster",)
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "assets"
@@ -66,8 +67,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests slow that ask for a whole model."""
+    """Mark the tests slow that ask for a whole model or a cluster; one worker runs all that share the cluster."""
     for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("ray"))
         if not {"embedded_pipeline", "tiny7", "reference_media"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 

@@ -12,15 +12,17 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from benchmarks import decode, gpu_checks, llama_cpp, load, machine, scaling, stages, startup, together
+from benchmarks import batch, decode, gpu_checks, llama_cpp, load, machine, scaling, stages, startup, together
 from benchmarks.decode_ways import Call, Decoded, LeftOutError, Missing, Subject, Way, make_ways
-from benchmarks.floors import Work, audio_flop, prefill_flop, vision_flop
+from benchmarks.floors import Work, audio_flop, prefill_flop, row_floors_s, step_work, vision_flop
 from benchmarks.machine import Machine
 from benchmarks.measuring import first_calls, interleave, summarize
 from benchmarks.shapes import Shape, explicit_shape
+from tests.conftest import ROOT
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.shapes import read_shape
 from vita_demo.model.vita import VitaModel
+from vita_demo.resources import resource
 
 SMALL = ("--layers", "1", "--width", "32", "--vocab", "211", "--runs", "2")
 CPU = torch.device("cpu")
@@ -331,3 +333,30 @@ def test_llama_cpp_is_compared_on_the_cpu_only() -> None:
     result = CliRunner().invoke(llama_cpp.main, [*SMALL, "--dtype", "bfloat16"])
     assert result.exit_code == 2
     assert "on the CPU, from float32 weights" in result.output
+
+
+def test_the_sizes_of_the_page_about_many_machines_are_the_floors() -> None:
+    gpu = Machine(copy_bytes_per_s=3e12, read_bytes_per_s=3e12, matmul_flop_per_s=790e12)
+    config = VitaConfig.from_pretrained(resource("configs", "vita15"))
+    text = (ROOT / "docs" / "many_machines.md").read_text(encoding="utf-8")
+    table = [line.strip("| ").split(" | ") for line in text.split("| 8 slots | 32 slots |")[1].splitlines()[2:9]]
+    for column, slots in ((1, 8), (2, 32)):
+        floors = row_floors_s(config, gpu, tiles=13, tokens=100, slots=slots, value_bytes=2)
+        row_s = sum(floors.values())
+        shown = [*floors.values(), row_s]
+        expected = [f"{1e3 * value:.1f}" for value in shown]
+        expected += [f"{1 / row_s:.1f}", f"{0.5 / row_s:.1f}", f"{1e6 * row_s / 0.5 / 8 / 3600:.1f}"]
+        assert [cells[column] for cells in table] == expected
+    steps = [step_work(config.text, 13 * 256 + 64 + 50, slots, 2).read_bytes / 1e9 for slots in (8, 32)]
+    assert "decode: 100 steps of {:.1f} or {:.1f} GB".format(*steps) in text
+
+
+@pytest.mark.slow
+def test_a_batch_is_measured_against_a_loop_and_the_floor() -> None:
+    arguments = ["--rows", "2", "--tokens", "2", "--slots", "2", "--runs", "1", "--ways", "generate,batch"]
+    result = CliRunner().invoke(batch.main, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert (found["tiles"], [*found["ways"]]) == (10, ["generate", "batch"])
+    assert all(way["rows_per_s"] > 0 for way in found["ways"].values())
+    assert {*found["floors_s"]} == {"vision", "prefill", "decode"}

@@ -19,7 +19,7 @@ LAYERS = (
     "model.ops", "model", "model.quantize", "model.decode", "model.loading",
     "engine", "scheduling", "pipeline", "conversation", "api",
     # who shows, watches, asks for many and serves
-    "console", "callbacks", "batch", "serving", "commands", "cli",
+    "console", "callbacks", "batch", "serving", "cluster", "commands", "cli",
 )  # fmt: skip
 ROOT = ("vita_demo", "vita_demo.__main__")
 """The package itself, which names what is public, and its entry point import from everywhere."""
@@ -36,6 +36,7 @@ ONLY_IN = {
     "rich": ("console", "commands"),
     "click": ("cli",),
     "prompt_toolkit": ("console",),
+    "ray": ("cluster",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("serving",)),
 }
 
@@ -143,6 +144,12 @@ def test_help_and_input_errors_import_no_torch(arguments: tuple[str, ...]) -> No
         "fastapi",
         "pydantic",
     }
+
+
+def test_nothing_of_ray_is_imported_without_its_flag() -> None:
+    loaded = loaded_modules("batch", "missing", "--output", "x.jsonl")
+    assert "vita_demo.commands.batch" in loaded
+    assert not loaded & {"torch", "ray", "pyarrow", "pandas"}
 
 
 @pytest.mark.slow

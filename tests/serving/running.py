@@ -95,16 +95,10 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
 
 
 @dataclass
-class Running:
-    """A server that runs in a thread."""
+class Client:
+    """Asks a server that runs somewhere."""
 
-    server: ModelServer
-    thread: threading.Thread
-    owner: Any
-
-    @property
-    def url(self) -> str:
-        return self.server.address
+    url: str
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:
         return httpx.get(self.url + path, timeout=60, **arguments)
@@ -125,6 +119,15 @@ class Running:
             yield response
 
 
+@dataclass
+class Running(Client):
+    """A server that runs in a thread."""
+
+    server: ModelServer
+    thread: threading.Thread
+    owner: Any
+
+
 def make(load: Callable[[], Any], on_ready: Callable[[str], None] = lambda _: None, **options: Any) -> ModelServer:
     """Make a server that does not run yet."""
     options = {"port": 0, **options}
@@ -142,7 +145,7 @@ def running(load: Callable[[], Any], **options: Any) -> Iterator[Running]:
     try:
         assert ready.wait(60)
         owner = server.service.model_owner
-        yield Running(server, thread, owner)
+        yield Running(server.address, server, thread, owner)
     finally:
         for ticket in getattr(owner, "tickets", ()):
             ticket.cancel()

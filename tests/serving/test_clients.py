@@ -15,14 +15,23 @@ import pytest
 
 from tests.conftest import ASSETS
 from tests.serving.fakes import FakeOwner
-from tests.serving.running import CHAT, Running, eventually, picture
+from tests.serving.running import CHAT, Client, Running, eventually, picture
 
 MODEL = "vita-tiny"
 
 
+ON_RAY = pytest.param("ray_server", marks=[pytest.mark.ray, pytest.mark.filterwarnings("ignore")])
+
+
+@pytest.fixture(params=["server", ON_RAY])
+def anywhere(request: pytest.FixtureRequest) -> Client:
+    """A server with the embedded model: in this process, and on a Ray cluster."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
-def client(server: Running):
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+def client(anywhere: Client):
+    with openai.OpenAI(base_url=f"{anywhere.url}/v1", api_key="none") as client:
         yield client
 
 
@@ -135,19 +144,19 @@ def test_many_clients_at_once_get_their_own_answers(server: Running, scene: str)
 
 
 @pytest.mark.slow
-def test_more_plain_requests_than_slots_are_all_answered(server: Running, scene: str) -> None:
+def test_more_plain_requests_than_slots_are_all_answered(anywhere: Client, scene: str) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = [*pool.map(lambda _: server.chat(picture(scene), max_tokens=30), range(20))]
+        answers = [*pool.map(lambda _: anywhere.chat(picture(scene), max_tokens=30), range(20))]
     texts = [answer.json()["choices"][0]["message"]["content"] for answer in answers]
     assert len(texts) == 20
     assert len({*texts}) == 1
 
 
-def test_llm_asks_about_a_picture(server: Running, tmp_path: Path) -> None:
+def test_llm_asks_about_a_picture(anywhere: Client, tmp_path: Path) -> None:
     environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
 
     def llm(*arguments: object) -> str:
-        command = [sys.executable, "-m", "llm", "openai", "endpoint", f"{server.url}/v1", *map(str, arguments)]
+        command = [sys.executable, "-m", "llm", "openai", "endpoint", f"{anywhere.url}/v1", *map(str, arguments)]
         done = subprocess.run(
             command, env=environment, check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
         )
@@ -159,14 +168,14 @@ def test_llm_asks_about_a_picture(server: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_curl_asks_and_reads_a_stream(server: Running, scene: str, tmp_path: Path) -> None:
+def test_curl_asks_and_reads_a_stream(anywhere: Client, scene: str, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"messages": asked(scene), "stream": True}))
-    command = ["curl", "-sSN", f"{server.url}{CHAT}", "--json", f"@{request}"]
+    command = ["curl", "-sSN", f"{anywhere.url}{CHAT}", "--json", f"@{request}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("data: [DONE]\n\n")
     large = tmp_path / "large.json"
     large.write_text(json.dumps({"messages": [{"role": "user", "content": "x" * 40_000_000}]}))
-    command = ["curl", "-sS", "-w", "%{http_code}", f"{server.url}{CHAT}", "--json", f"@{large}"]
+    command = ["curl", "-sS", "-w", "%{http_code}", f"{anywhere.url}{CHAT}", "--json", f"@{large}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("413")

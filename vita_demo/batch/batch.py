@@ -3,10 +3,10 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from vita_demo.batch.input import Input
 from vita_demo.batch.output import ANSWER_COLUMNS, Output, Result
@@ -17,12 +17,24 @@ from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
 from vita_demo.request import Request, Sampling
 
-if TYPE_CHECKING:
-    from vita_demo.pipeline import Pipeline
-
 logger = logging.getLogger("vita_demo.batch")
 # Messages name the flags of a single question, which here are columns.
 _FLAG = re.compile(r"^--(question|image_path|video_path|audio_path)\b")
+
+
+class Answers(Protocol):
+    """What answers many requests: a ``Pipeline``, or a cluster."""
+
+    def stream_many(
+        self,
+        requests: Iterable[Request],
+        options: GenerationOptions,
+        *,
+        slots: int | None,
+        signal: StopSignal,
+        isolated: bool,
+    ) -> Iterator[tuple[int, Event]]:
+        """Yield the number of a request and an event of its answer; see ``Pipeline.stream_many``."""
 
 
 @dataclass
@@ -95,7 +107,7 @@ class Batch:
 
     def run(
         self,
-        pipeline: "Pipeline",
+        answers: Answers,
         output: Output,
         signal: StopSignal,
         show: Callable[[Progress], None] = lambda _: None,
@@ -103,7 +115,7 @@ class Batch:
         """Answer the rows that ``output`` does not have, and write them in the order of the input.
 
         Args:
-            pipeline: the loaded model.
+            answers: makes the answers.
             output: takes the rows.
             signal: ends the batch; what is not answered is left for the next run.
             show: called after each row.
@@ -133,7 +145,7 @@ class Batch:
                 yield request
 
         with output:
-            many = pipeline.stream_many(requests(), self.options, slots=self.slots, signal=signal, isolated=True)
+            many = answers.stream_many(requests(), self.options, slots=self.slots, signal=signal, isolated=True)
             for index, event in many:
                 if event.finish_reason is not None and not (signal.reason and event.finish_reason == signal.reason):
                     number, columns = asked.pop(index)

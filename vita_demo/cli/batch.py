@@ -11,6 +11,7 @@ from vita_demo.cli.options import (
     make_options,
     make_source,
     model_options,
+    ray_option,
     sampling_options,
 )
 from vita_demo.request import Sampling
@@ -30,8 +31,14 @@ batch_options = option_group(
     click.option("--quiet", is_flag=True, help="Say only warnings and errors."),
 )
 
+cluster_options = option_group(
+    "Many machines",
+    ray_option,
+    click.option("--workers", metavar="MIN:MAX", help="Copies of the model; by default what the cluster has room for."),
+)
 
-@command(click.argument("input_", metavar="INPUT"), batch_options, model_options, generation_options)
+
+@command(click.argument("input_", metavar="INPUT"), batch_options, cluster_options, model_options, generation_options)
 def batch(console: "Console", **flags: Any) -> None:
     """Answer every row of INPUT, several at once, and write a row for each.
 

@@ -118,6 +118,14 @@ generation_options = option_group(
     click.option("--stop_string", "stop_strings", multiple=True, help="End before this text; repeatable."),
 )
 
+ray_option = click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Run on a Ray cluster: HOST:PORT, auto for one that runs here; without ADDRESS it starts one here.",
+)
+
 output_options = option_group(
     "Watching and printing",
     click.option("--streaming", is_flag=True, help="Print the answer as it is made."),

@@ -9,7 +9,9 @@ import click
 
 from vita_demo.checkpoint.locate import source_notes
 from vita_demo.cli.command import command, option_group
-from vita_demo.cli.options import FILE, make_source, model_options
+from vita_demo.cli.options import FILE, make_source, model_options, ray_option
+from vita_demo.cluster.connection import check_cluster
+from vita_demo.cluster.pool import Pool
 from vita_demo.errors import ConfigError
 from vita_demo.serving.server_options import ServerOptions
 
@@ -49,9 +51,14 @@ access_options = option_group(
     click.option("--ssl_certfile", type=FILE, help="Serve https with this certificate."),
     click.option("--ssl_keyfile", type=FILE, help="The certificate's private key."),
 )
+cluster_options = option_group(
+    "Many machines",
+    ray_option,
+    click.option("--replicas", metavar="MIN:MAX", help="Copies of the model on the cluster; 1 by default."),
+)
 
 
-@command(server_options, access_options, model_options)
+@command(server_options, access_options, cluster_options, model_options)
 def serve(console: "Console", **flags: Any) -> None:
     """Serve VITA-1.5 over HTTP: OpenAI's API for programs, and a page for people.
 
@@ -62,6 +69,7 @@ def serve(console: "Console", **flags: Any) -> None:
         raise ConfigError(
             f"serve needs {', '.join(missing)}; get what is missing: pip install '.[serve]' in its folder"
         )
+    check_cluster(flags, "replicas", ("ray",))
     options = ServerOptions(**{field.name: flags[field.name] for field in fields(ServerOptions)})
     source = make_source(flags)
     settings = source.read()
@@ -70,6 +78,13 @@ def serve(console: "Console", **flags: Any) -> None:
 
     if flags["debug"]:
         console.handle_logs(logging.DEBUG)
+
+    if flags["ray"] is not None:
+        from vita_demo.cluster.serving import serve_on_cluster
+
+        pool = Pool.parse(flags["replicas"] or "1", "--replicas")
+        serve_on_cluster(flags["ray"], pool, source, options)
+        return
 
     from vita_demo.commands.report import describe
     from vita_demo.serving.run import serve_model

@@ -151,6 +151,11 @@ class ModelOwner:
         self._thread.start()
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a slot."""
         return len(self._scheduler.queue)
@@ -158,7 +163,7 @@ class ModelOwner:
     @property
     def running(self) -> int:
         """Answers that are being made."""
-        return len(self._scheduler.seated)
+        return max(0, len(self._tickets) - self.waiting)
 
     def submit(
         self,

@@ -1,16 +1,15 @@
 """The command's body: the model and the server that gives it to others."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from vita_demo.checkpoint.locate import EMBEDDED, is_hub_id
 from vita_demo.checkpoint.settings import Settings
 from vita_demo.checkpoint.source import ModelSource
 from vita_demo.pipeline import Pipeline
 from vita_demo.scheduling.owner import ModelOwner
 from vita_demo.serving.server import ModelServer
 from vita_demo.serving.server_options import ServerOptions
+from vita_demo.serving.service import model_name
 from vita_demo.stdout import write
 
 
@@ -41,11 +40,3 @@ def serve_model(
     name = model_name(source, settings)
     server = ModelServer(settings, name, options, load, lambda address: write(f"{address} serves {name}\n"))
     server.run()
-
-
-def model_name(source: ModelSource, settings: Settings) -> str:
-    """Return the model's name for clients: its hub id, or its folder's name."""
-    path = Path(source.model_path).expanduser()
-    if source.model_path != EMBEDDED and not path.is_dir() and is_hub_id(source.model_path):
-        return source.model_path
-    return settings.folder.resolve().name

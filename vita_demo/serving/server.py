@@ -14,14 +14,12 @@ from vita_demo.checkpoint.settings import Settings
 from vita_demo.errors import InputError
 from vita_demo.preprocess.decoder import end_decoders
 from vita_demo.serving.app import make_app
-from vita_demo.serving.attachments import AttachmentReader
 from vita_demo.serving.connection import Connection
-from vita_demo.serving.fetch import Fetcher
 from vita_demo.serving.guard import MAX_HEADER_BYTES
 from vita_demo.serving.keys import Keys
 from vita_demo.serving.loops import call_soon, in_daemon
 from vita_demo.serving.server_options import ServerOptions
-from vita_demo.serving.service import ModelInfo, Owner, Service
+from vita_demo.serving.service import ModelInfo, Owner, Service, make_service
 
 _MAX_CONNECTIONS = 512
 _KEEP_ALIVE_S = 30
@@ -57,13 +55,13 @@ class ModelServer:
         self._info = ModelInfo(name, int(time.time()), settings.config.text.max_position_embeddings)
         self._options = options
         self._keys = Keys.read(options.api_key_file)
-        _check_certificate(options)
+        check_certificate(options)
         self._load = load
         self._on_ready = on_ready
         self._socket = _bind(options)
         self.service: Service | None = None
         self._stop: Callable[[], None] = lambda: None
-        self.address = _address(self._socket, options)
+        self.address = address_of(options, self._socket.getsockname()[1])
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C, or until ``stop``.
@@ -78,12 +76,7 @@ class ModelServer:
         self._stop()
 
     async def _run(self) -> None:
-        fetcher = Fetcher(self._options.media_domains, self._options.max_body_bytes)
-        reader = AttachmentReader(self._settings.config, fetcher)
-        service = Service(
-            self._settings, self._info, reader, time_limit_s=self._options.time_limit_s, queue=self._options.queue
-        )
-        self.service = service
+        service = self.service = make_service(self._settings, self._info, self._options)
         server = _DrainingServer(_uvicorn_config(make_app(service, self._options, self._keys), self._options), service)
         self._stop = server.stop
         try:
@@ -171,12 +164,18 @@ def _bind(options: ServerOptions) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket, options: ServerOptions) -> str:
+def address_of(options: ServerOptions, port: int) -> str:
+    """Return where a server that listens at ``port`` can be reached."""
     host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"{'https' if options.ssl_certfile else 'http'}://{host}:{listener.getsockname()[1]}"
+    return f"{'https' if options.ssl_certfile else 'http'}://{host}:{port}"
 
 
-def _check_certificate(options: ServerOptions) -> None:
+def check_certificate(options: ServerOptions) -> None:
+    """Refuse a certificate that cannot be used.
+
+    Raises:
+        InputError: saying why.
+    """
     if options.ssl_certfile is None:
         return
     try:

@@ -3,19 +3,24 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from vita_demo.checkpoint.locate import EMBEDDED, is_hub_id
 from vita_demo.checkpoint.settings import Settings
+from vita_demo.checkpoint.source import ModelSource
 from vita_demo.errors import VitaDemoError
 from vita_demo.generation.options import DEFAULT_STOP_STRINGS, GenerationOptions
 from vita_demo.scheduling.dialogue import Dialogue, Exchange
 from vita_demo.serving.api_error import ApiError, error_of, unavailable
 from vita_demo.serving.attachments import AttachmentReader
+from vita_demo.serving.fetch import Fetcher
 from vita_demo.serving.live_answer import LiveAnswer, Ticket
 from vita_demo.serving.logprobs import Logprobs
 from vita_demo.serving.loops import Workers
 from vita_demo.serving.metrics import ServerMetrics
 from vita_demo.serving.query import Query
+from vita_demo.serving.server_options import ServerOptions
 
 DRAIN_S = 5.0
 _SUBMITTING = 2
@@ -215,3 +220,17 @@ class Service:
             return GenerationOptions.resolve(self._defaults, **given)
         except VitaDemoError as error:
             raise error_of(error) from error
+
+
+def make_service(settings: Settings, info: ModelInfo, options: ServerOptions) -> Service:
+    """Return a service as the options want it, which has no model yet."""
+    reader = AttachmentReader(settings.config, Fetcher(options.media_domains, options.max_body_bytes))
+    return Service(settings, info, reader, time_limit_s=options.time_limit_s, queue=options.queue)
+
+
+def model_name(source: ModelSource, settings: Settings) -> str:
+    """Return the model's name for clients: its hub id, or its folder's name."""
+    path = Path(source.model_path).expanduser()
+    if source.model_path != EMBEDDED and not path.is_dir() and is_hub_id(source.model_path):
+        return source.model_path
+    return settings.folder.resolve().name

@@ -1,0 +1,196 @@
+"""What stands in for the model's owner in a server whose models are on other machines."""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError
+
+from vita_demo.answer import Answer, PromptSummary
+from vita_demo.errors import GenerationError, VitaDemoError
+from vita_demo.generation.events import Event
+from vita_demo.generation.options import GenerationOptions
+from vita_demo.scheduling.dialogue import Dialogue, Exchange
+
+_TRIES = 4
+_REMEMBERED_CONVERSATIONS = 4096
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is new of an answer that is made elsewhere.
+
+    Attributes:
+        stage, place: see ``scheduling.owner.Ticket``.
+        events: all since the last update.
+        prompt: see ``scheduling.owner.Ticket``.
+    """
+
+    stage: str
+    place: int | None
+    events: tuple[Event, ...]
+    prompt: dict[str, Any]
+
+
+class RemoteTicket:
+    """One answer that is made on another machine; see ``scheduling.owner.Ticket``."""
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+        self._events: deque[Event] = deque()
+        self._said: list[Event] = []
+        self.prompt: dict[str, Any] = {}
+        self.following: Future[None] | None = None
+        self.stage = "queued"
+        self.place: int | None = None
+        self.ended = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether its reader may have seen something of it."""
+        return bool(self._said)
+
+    @property
+    def answer(self) -> Answer | None:
+        """The whole answer, when it has ended without an error."""
+        return self._said[-1].answer if self._said else None
+
+    def take(self) -> list[Event]:
+        """Return all events since the last call; the last of all has a finish reason."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def cancel(self) -> None:
+        """End the answer with the tokens that are here; the other machine learns it."""
+        if not self.ended:
+            ids = tuple(event.token_id for event in self._said if event.token_id is not None)
+            prompt = PromptSummary(**self.prompt.get("prompt", {"tokens": 0}))
+            answer = Answer("".join(event.text for event in self._said), ids, "cancelled", None, prompt)
+            self._put(Event("", time.perf_counter(), len(ids), finish_reason="cancelled", answer=answer))
+        if self.following is not None:
+            self.following.cancel()
+
+    def update(self, update: Update) -> None:
+        """Take over what is new."""
+        self.stage, self.place, self.prompt = update.stage, update.place, update.prompt
+        for event in update.events:
+            self._put(event)
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error."""
+        self._put(Event("", time.perf_counter(), 0, finish_reason="error", error=error))
+
+    def _put(self, event: Event) -> None:
+        if not self.ended:
+            self.ended = event.finish_reason is not None
+            self._said.append(event)
+            self._events.append(event)
+            self._notify()
+
+
+class Conversations:
+    """Sends what continues a conversation to the copy that has its prefix.
+
+    Ray Serve sends equal session ids to the same copy as long as that lives and has room.  A conversation gets an id at
+    its beginning, and is known again by all that was said in it.  The least recently used is forgotten first.
+    """
+
+    def __init__(self, limit: int = _REMEMBERED_CONVERSATIONS) -> None:
+        self._ids: OrderedDict[Hashable, str] = OrderedDict()
+        self._limit = limit
+
+    def session(self, owner: str, dialogue: Dialogue) -> str:
+        """Return the id of what a dialogue continues; a new one at its beginning."""
+        return self._ids.get(_key(owner, dialogue.exchanges[:-1])) or secrets.token_hex(8)
+
+    def keep(self, owner: str, dialogue: Dialogue, answer: Answer, session: str) -> None:
+        """Remember a dialogue with its answer, as it will come back."""
+        last = dialogue.exchanges[-1]
+        key = _key(owner, (*dialogue.exchanges[:-1], Exchange(last.question, last.media, answer.text)))
+        self._ids[key] = session
+        self._ids.move_to_end(key)
+        if len(self._ids) > self._limit:
+            self._ids.popitem(last=False)
+
+
+def _key(owner: str, exchanges: tuple[Exchange, ...]) -> Hashable:
+    said = ((each.question, each.media.tile_digests, each.media.sound_digest, each.answer) for each in exchanges)
+    return hash((owner, *said))
+
+
+class RemoteOwner:
+    """Asks the copies of the model for answers, through a handle of Ray Serve.
+
+    Where a copy dies, another one is asked, unless the reader has seen a part of the answer already.
+
+    Args:
+        handle: of the deployment of ``Model``.
+        loop: the event loop in which answers are followed.
+
+    Attributes:
+        about: nothing: each copy has its own machine.
+    """
+
+    def __init__(self, handle: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self.about: Mapping[str, Any] = {}
+        self._handle, self._loop = handle, loop
+        self._tickets: set[RemoteTicket] = set()
+        self._conversations = Conversations()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return sum(ticket.stage == "queued" for ticket in [*self._tickets])
+
+    @property
+    def running(self) -> int:
+        """Answers that are being made."""
+        return len(self._tickets) - self.waiting
+
+    def submit(
+        self, dialogue: Dialogue, options: GenerationOptions, *, owner: str = "", notify: Callable[[], None]
+    ) -> RemoteTicket:
+        """Ask for an answer, from any thread; what keeps it from being answered comes as an event."""
+        ticket = RemoteTicket(notify)
+        self._tickets.add(ticket)
+        following = asyncio.run_coroutine_threadsafe(self._follow(ticket, dialogue, options, owner), self._loop)
+        following.add_done_callback(lambda _: self._tickets.discard(ticket))
+        ticket.following = following
+        return ticket
+
+    def close(self) -> None:
+        """Cancel all answers."""
+        for ticket in [*self._tickets]:
+            ticket.cancel()
+
+    async def _follow(self, ticket: RemoteTicket, dialogue: Dialogue, options: GenerationOptions, owner: str) -> None:
+        session, tries = self._conversations.session(owner, dialogue), 0
+        while not ticket.ended:
+            tries += 1
+            try:
+                await self._listen(ticket, session, dialogue, options, owner)
+            except RayTaskError as error:
+                ticket.fail(error.cause if isinstance(error.cause, VitaDemoError) else error)
+            except RayError:
+                # The copy has died, or its machine.
+                if ticket.begun or tries == _TRIES:
+                    ticket.fail(GenerationError("the machine that made this answer is gone; ask again"))
+                ticket.stage = "queued"
+
+    async def _listen(
+        self, ticket: RemoteTicket, session: str, dialogue: Dialogue, options: GenerationOptions, owner: str
+    ) -> None:
+        handle = self._handle.options(stream=True, session_id=session)
+        updates = handle.answer.remote(dialogue, options, owner)
+        try:
+            async for update in updates:
+                ticket.update(update)
+                # Before the reader can ask again.
+                if ticket.answer is not None:
+                    self._conversations.keep(owner, dialogue, ticket.answer, session)
+        finally:
+            updates.cancel()
