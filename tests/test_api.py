@@ -81,7 +81,7 @@ def test_the_inputs_are_the_originals(guide) -> None:
     assert ids.shape[0] == 1
     assert (ids == -200).sum() == len(inputs["images"]) == 13
     assert (ids == -500).sum() == 1
-    assert inputs["images"].shape[1:] == (3, 120, 120)
+    assert inputs["images"].shape[1:] == (3, 128, 128)
     assert set(inputs["audios"]) == {"audios", "lengths", "lengths_for_llm"}
 
 
@@ -99,7 +99,7 @@ def test_plain_generation_takes_the_originals_arguments(guide) -> None:
 def test_media_without_a_placeholder_are_ignored_as_in_the_original(guide) -> None:
     model, tokenizer, _ = guide
     inputs = prepare_inputs(model, tokenizer, "hi")
-    zeros = {"images": torch.zeros(1, 3, 120, 120), "audios": {"audios": torch.zeros(1, 400, 80)}}
+    zeros = {"images": torch.zeros(1, 3, 128, 128), "audios": {"audios": torch.zeros(1, 400, 80)}}
     ids = model.generate(inputs["input_ids"], max_new_tokens=4)
     assert torch.equal(model.generate(inputs["input_ids"], **zeros, max_new_tokens=4), ids)
 

@@ -23,18 +23,18 @@ def test_facts_of_the_sample_media(vita: Vita) -> None:
     picture, video, sound = found["media"]
     assert picture == {
         "path": str(SCENE), "kind": "picture", "width": 640, "height": 480, "columns": 4, "rows": 3, "tiles": 13,
-        "thumbnail": True, "tile_size": 120, "positions": 117,
+        "thumbnail": True, "tile_size": 128, "positions": 208,
     }  # fmt: skip
     assert video == {
-        "path": str(MOVING), "kind": "video", "width": 256, "height": 256, "total_frames": 60, "frames": 5,
-        "times_s": [0, 1, 2, 3, 4], "padded": True, "tile_size": 120, "positions": 45,
+        "path": str(MOVING), "kind": "video", "width": 320, "height": 180, "total_frames": 54, "frames": 5,
+        "times_s": [0, 1, 2, 3, 4], "padded": True, "tile_size": 128, "positions": 80,
     }  # fmt: skip
     assert sound == {
         "path": str(QUESTION), "kind": "sound", "duration_s": 2.112, "frames": 209, "mel_bins": 80, "positions": 26,
     }  # fmt: skip
-    assert found["positions"] == 117 + 45 + 26
-    assert found["positions_left"] == 32_768 - 188
-    assert found["trained_positions_left"] == 1024 - 188
+    assert found["positions"] == 208 + 80 + 26
+    assert found["positions_left"] == 32_768 - 314
+    assert found["trained_positions_left"] == 1024 - 314
     assert found["fits_one_question"] is False
 
 
@@ -91,7 +91,7 @@ def test_the_table_is_plain_when_piped(vita: Vita) -> None:
     run = vita("inspect", SCENE, QUESTION)
     assert run.code == 0
     assert run.err == ""
-    assert "4 × 3 tiles of 120 px + thumbnail" in run.out
+    assert "4 × 3 tiles of 128 px + thumbnail" in run.out
     assert "143 positions in all; 32,625 of 32,768 are left" in run.out
     assert "▀" not in run.out
     assert "\x1b" not in run.out

@@ -144,9 +144,9 @@ def test_framecat_joins_five_tiles_and_fills_the_last_group() -> None:
 
     config = VitaConfig.from_pretrained(resource("assets", "vita-tiny"))
     model = randomize(VitaModel(replace(config, mm_hidden_size=5 * config.vision.feature_size)))
-    pixels = torch.randn(7, 3, 120, 120)
+    pixels = torch.randn(7, 3, 128, 128)
     features = model.encode_images(pixels)
-    assert features.shape == (2, 9, config.text.hidden_size)
+    assert features.shape == (2, 16, config.text.hidden_size)
     assert torch.allclose(features[0], model.encode_images(pixels[:5])[0], rtol=1e-4, atol=1e-3)
     swapped = model.encode_images(pixels[[1, 0, 2, 3, 4]])
     assert not torch.allclose(features[0], swapped[0], atol=1e-2)

@@ -29,7 +29,7 @@ def test_pictures_and_sound_are_combined(config: VitaConfig) -> None:
     scene, question = ASSETS / "scene.png", ASSETS / "question.wav"
     media = load_media(Request(image_paths=(scene, scene), audio_path=question), config)
     assert media.modality == "image"
-    assert media.tiles.shape == (26, 120, 120, 3)
+    assert media.tiles.shape == (26, 128, 128, 3)
     assert media.tiles.dtype == np.uint8
     assert media.frames == 0
     assert media.notes[0] == media.notes[1] == "image scene.png: 640 × 480 pixels in 4 × 3 tiles"

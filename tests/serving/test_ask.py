@@ -82,7 +82,7 @@ def test_jsonl_has_the_same_tokens(vita: Vita, server: Running) -> None:
 def test_the_panel_and_the_notes_are_there(vita: Vita, server: Running) -> None:
     run = vita("--server", server.url, *QUESTIONS["picture"], "--enable_callbacks")
     assert "image scene.png: 640 × 480 pixels" in run.err
-    assert "text + 117 image → " in run.err
+    assert "text + 208 image → " in run.err
 
 
 class Watcher(GenerationCallback):

@@ -175,7 +175,7 @@ def test_a_picture_is_shown_and_answered_and_its_numbers_are_there(visitor: Visi
     assert re.fullmatch(r"[\d.,]+\s*/s", page.inner_text("#average"))
     # The same picture may have been seen for another window: its positions are then in the cache.
     assert {"Prefill", "Decode"} <= set(page.locator("#stages-legend dt").all_inner_texts())
-    assert "160 text + 117 image" in page.inner_text("#prompt-text")
+    assert "160 text + 208 image" in page.inner_text("#prompt-text")
 
 
 def test_a_second_turn_sends_all_before_it_and_finds_it_in_the_cache(visitor: Visit) -> None:

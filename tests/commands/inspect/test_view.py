@@ -19,9 +19,9 @@ Vita = Callable[..., Run]
 @pytest.mark.parametrize(
     ("max_positions", "trained_positions", "words"),
     [
-        (300, 250, "117 positions in all; 183 of 300 are left for the question and the answer, 133 of the 250"),
-        (300, 110, "117 positions in all, over the 110 that the model was trained with; 183 of 300 are left"),
-        (110, 100, "117 positions in all: over the model's 110; give fewer files"),
+        (300, 250, "208 positions in all; 92 of 300 are left for the question and the answer, 42 of the 250"),
+        (300, 110, "208 positions in all, over the 110 that the model was trained with; 92 of 300 are left"),
+        (110, 100, "208 positions in all: over the model's 110; give fewer files"),
     ],
 )
 def test_an_overfull_context_is_reported(
