@@ -47,7 +47,7 @@ def test_json_has_the_documented_keys(vita: Vita) -> None:
     assert answer["schema_version"] == 1
     assert len(answer["token_ids"]) == 5
     assert answer["frames"] == 5
-    assert answer["image_tokens"] == 5 * 9
+    assert answer["image_tokens"] == 5 * 16
     assert answer["prompt_tokens"] > answer["image_tokens"] + answer["audio_tokens"] > 60
     metrics = answer["metrics"]
     assert set(metrics["stages"]) == {"load", "media", "vision", "audio", "prefill", "decode", "callbacks"}
@@ -78,7 +78,7 @@ def test_a_seed_repeats_a_drawn_answer(vita: Vita) -> None:
 
 def test_several_pictures_are_seen(vita: Vita) -> None:
     answer = vita(*SCENE, "--image_path", ASSETS / "scene.png", "--json").json
-    assert answer["image_tokens"] == 2 * 13 * 9
+    assert answer["image_tokens"] == 2 * 13 * 16
 
 
 @pytest.mark.parametrize(

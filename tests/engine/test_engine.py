@@ -109,7 +109,8 @@ def test_beams_go_to_transformers_by_themselves_and_make_no_rates(
     assert sum("transformers' engine generates" in record.getMessage() for record in caplog.records) == 1
     embeds = embedded_pipeline.model.embed([1, 2, 3])
     theirs = embedded_pipeline.model.as_transformers()
-    expected = theirs.generate(inputs_embeds=embeds, num_beams=3, max_new_tokens=8, do_sample=False, pad_token_id=0)
+    ends = {"eos_token_id": sorted(embedded_pipeline.tokenizer.stop_ids), "pad_token_id": 0}
+    expected = theirs.generate(inputs_embeds=embeds, num_beams=3, max_new_tokens=8, do_sample=False, **ends)
     assert torch.equal(embedded_pipeline.model.generate([1, 2, 3], num_beams=3, max_new_tokens=8), expected)
 
 

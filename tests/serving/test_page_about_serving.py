@@ -42,7 +42,7 @@ def test_its_commands_print_what_is_shown(server: Running, program: str) -> None
 
 def test_its_doors_are_there(answering: Running) -> None:
     endpoints = re.findall(r"^\| `(GET|POST) (\S+)` ", TEXT, re.MULTILINE)
-    assert len(endpoints) == 9
+    assert len(endpoints) == 10
     for method, path in endpoints:
         if "ID" not in path and path != "/":
             status = (answering.get(path) if method == "GET" else answering.post(path, {})).status_code

@@ -1,10 +1,10 @@
 """What stands in for the model's owner in a server whose models are on other machines."""
 
 import asyncio
-import secrets
+import hashlib
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,9 @@ from vita_demo.answer import Answer, PromptSummary
 from vita_demo.errors import GenerationError, VitaDemoError
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
-from vita_demo.scheduling.dialogue import Dialogue, Exchange
+from vita_demo.scheduling.dialogue import Dialogue
 
 _TRIES = 4
-_REMEMBERED_CONVERSATIONS = 4096
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ class RemoteTicket:
         """Whether its reader may have seen something of it."""
         return bool(self._said)
 
-    @property
-    def answer(self) -> Answer | None:
-        """The whole answer, when it has ended without an error."""
-        return self._said[-1].answer if self._said else None
-
     def take(self) -> list[Event]:
         """Return all events since the last call; the last of all has a finish reason."""
         return [self._events.popleft() for _ in range(len(self._events))]
@@ -92,34 +86,14 @@ class RemoteTicket:
             self._notify()
 
 
-class Conversations:
-    """Sends what continues a conversation to the copy that has its prefix.
+def session_of(owner: str, dialogue: Dialogue) -> str:
+    """Name the conversation that a dialogue belongs to, by how it began.
 
-    Ray Serve sends equal session ids to the same copy as long as that lives and has room.  A conversation gets an id at
-    its beginning, and is known again by all that was said in it.  The least recently used is forgotten first.
+    Ray Serve sends equal names to the same copy as long as that lives and has room, and there the prefix is cached.
     """
-
-    def __init__(self, limit: int = _REMEMBERED_CONVERSATIONS) -> None:
-        self._ids: OrderedDict[Hashable, str] = OrderedDict()
-        self._limit = limit
-
-    def session(self, owner: str, dialogue: Dialogue) -> str:
-        """Return the id of what a dialogue continues; a new one at its beginning."""
-        return self._ids.get(_key(owner, dialogue.exchanges[:-1])) or secrets.token_hex(8)
-
-    def keep(self, owner: str, dialogue: Dialogue, answer: Answer, session: str) -> None:
-        """Remember a dialogue with its answer, as it will come back."""
-        last = dialogue.exchanges[-1]
-        key = _key(owner, (*dialogue.exchanges[:-1], Exchange(last.question, last.media, answer.text)))
-        self._ids[key] = session
-        self._ids.move_to_end(key)
-        if len(self._ids) > self._limit:
-            self._ids.popitem(last=False)
-
-
-def _key(owner: str, exchanges: tuple[Exchange, ...]) -> Hashable:
-    said = ((each.question, each.media.tile_digests, each.media.sound_digest, each.answer) for each in exchanges)
-    return hash((owner, *said))
+    first = dialogue.exchanges[0]
+    begun = repr((owner, dialogue.system, first.question, first.media.tile_digests, first.media.sound_digest))
+    return hashlib.sha256(begun.encode()).hexdigest()
 
 
 class RemoteOwner:
@@ -139,7 +113,6 @@ class RemoteOwner:
         self.about: Mapping[str, Any] = {}
         self._handle, self._loop = handle, loop
         self._tickets: set[RemoteTicket] = set()
-        self._conversations = Conversations()
 
     @property
     def waiting(self) -> int:
@@ -168,7 +141,7 @@ class RemoteOwner:
             ticket.cancel()
 
     async def _follow(self, ticket: RemoteTicket, dialogue: Dialogue, options: GenerationOptions, owner: str) -> None:
-        session, tries = self._conversations.session(owner, dialogue), 0
+        session, tries = session_of(owner, dialogue), 0
         while not ticket.ended:
             tries += 1
             try:
@@ -189,8 +162,5 @@ class RemoteOwner:
         try:
             async for update in updates:
                 ticket.update(update)
-                # Before the reader can ask again.
-                if ticket.answer is not None:
-                    self._conversations.keep(owner, dialogue, ticket.answer, session)
         finally:
             updates.cancel()

@@ -34,7 +34,7 @@ def test_one_tile_has_no_lines_and_no_thumbnail(config: VitaConfig, tmp_path: Pa
     (item,) = look(config, tmp_path / "x.png").items
     assert isinstance(item, Picture)
     assert not item.has_thumbnail
-    assert item.positions == 9
+    assert item.positions == 16
     assert draw_preview(item, 80, 32).getpixel((3, 3)) == (*GREEN, 255)
 
 

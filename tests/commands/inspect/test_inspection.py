@@ -67,4 +67,4 @@ def test_a_framecat_projector_takes_five_tiles_at_once(config: VitaConfig, tmp_p
     path = tmp_path / "wide" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "mm_hidden_size": 5 * 512}))
     wide = VitaConfig.from_pretrained(tmp_path / "wide")
-    assert look(wide, SCENE).positions == 3 * 9
+    assert look(wide, SCENE).positions == 3 * 16
