@@ -60,15 +60,15 @@ def two_nodes() -> Iterator[TwoNodes]:
 
 
 def replicas() -> list[int]:
-    """Process ids of the copies of the model."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Process ids of the copies of the model; a process that one of them starts has its name for a moment."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(b"ray::ServeReplica:vita-demo:model"):
-                found.append(int(path.parent.name))
+            if (folder / "cmdline").read_bytes().startswith(b"ray::ServeReplica:vita-demo:model"):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    return found
+    return [process for process, parent in parents.items() if parent not in parents]
 
 
 @pytest.fixture(scope="session")
