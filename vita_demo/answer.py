@@ -1,10 +1,10 @@
 """What the model answered: the record that a generation ends with, and a turn of a conversation.  No torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from vita_demo.metrics import Drafts, RunStats
+from vita_demo.metrics import RunStats
 from vita_demo.request import Request
 
 FinishReason = Literal["stop", "length", "cancelled", "timeout", "error"]
@@ -61,18 +61,6 @@ class Answer:
     state: str | None = None
     prompt: PromptSummary = field(default_factory=lambda: PromptSummary(0))
     stats: RunStats = field(default_factory=RunStats)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` returned."""
-        drafts = content["stats"]["drafts"]
-        stats = {**content["stats"], "drafts": None if drafts is None else Drafts(**drafts)}
-        parts = {"prompt": PromptSummary.from_json(content["prompt"]), "stats": RunStats(**stats)}
-        return cls(**{**content, "token_ids": tuple(content["token_ids"]), **parts})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from statistics import quantiles
-from typing import Any
+from typing import Any, Self
 
 SCHEMA_VERSION = 1
 REQUEST_STAGES = ("media", "vision", "audio", "prefill", "decode", "callbacks")
@@ -129,6 +129,12 @@ class RunStats:
             f"total {self.total_s:.2f} s",
         ]
         return " · ".join(part for part in parts if part)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what ``dataclasses.asdict`` returned, after JSON."""
+        drafts = content["drafts"]
+        return cls(**{**content, "drafts": None if drafts is None else Drafts(**drafts)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures under their documented names, as JSON values."""

@@ -31,7 +31,7 @@ _SILENCE_S = 60.0
 _LOOK_S = 0.1
 _PING = b": ping "
 _OK, _BAD_REQUEST, _NO_KEY, _NOT_FOUND = 200, (400, 413), 401, 404
-Lines = queue.SimpleQueue[bytes | Exception]
+Lines = queue.SimpleQueue[bytes]
 
 
 class RemoteModel:
@@ -48,11 +48,11 @@ class RemoteModel:
     """
 
     def __init__(self, url: str) -> None:
-        address = urlsplit(url if "://" in url else f"http://{url}")
         try:
-            self._host, self._port = address.hostname, address.port
+            address = urlsplit(url if "://" in url else f"http://{url}")
+            self._host, self._port = address.hostname or "", address.port
         except ValueError:
-            self._host = None
+            address, self._host = urlsplit(""), ""
         if address.scheme not in ("http", "https") or not self._host:
             raise InputError(f"--server {url} is no address; give one such as http://127.0.0.1:8000")
         self._url, self._secure, self._path = url, address.scheme == "https", address.path.rstrip("/")
@@ -107,24 +107,24 @@ class RemoteModel:
             headers["Authorization"] = f"Bearer {os.environ[KEY_VARIABLE]}"
         connection = self._connection()
         try:
-            connection.request("POST", f"{self._path}/ask", json.dumps(content).encode(), headers)
-            connected = connection.sock
-            response = connection.getresponse()
-            if response.status != _OK:
-                raise self._refusal(response, request)
+            try:
+                connection.request("POST", f"{self._path}/ask", json.dumps(content).encode(), headers)
+                connected = connection.sock
+                response = connection.getresponse()
+                refusal = None if response.status == _OK else self._refusal(response, request)
+            except (OSError, HTTPException) as error:
+                reason = str(error) or type(error).__name__
+                raise GenerationError(
+                    f"--server {self._url} cannot be reached ({reason}); start it with vita-demo serve"
+                ) from error
+            if refusal is not None:
+                raise refusal
             with _read_beside(response, connected) as lines:
                 yield lines
-        except (OSError, HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            raise GenerationError(
-                f"--server {self._url} cannot be reached ({reason}); start it with vita-demo serve"
-            ) from error
         finally:
             connection.close()
 
     def _connection(self) -> HTTPConnection:
-        if self._host is None:
-            raise InputError(f"--server {self._url} is no address")
         if self._secure:
             return HTTPSConnection(self._host, self._port, timeout=_SILENCE_S, context=ssl.create_default_context())
         return HTTPConnection(self._host, self._port, timeout=_SILENCE_S)
@@ -151,8 +151,6 @@ class RemoteModel:
                 line = lines.get(timeout=_LOOK_S)
             except queue.Empty:
                 continue
-            if isinstance(line, Exception):
-                raise line
             if not line:
                 raise GenerationError(f"--server {self._url} ended before its answer did; ask again")
             if line.startswith(_PING):
@@ -184,10 +182,9 @@ def _events(
             count += 1
             yield watch.see(token_event(record, offset_s))
         else:
-            clock_s, rest = record.pop("clock_s") + offset_s, record.pop("rest")
-            del record["event"]
-            recorder.told = Answer.from_json(record).stats
-            yield watch.see(Event(rest, clock_s, count, finish_reason=record["finish_reason"]))
+            recorder.told = RunStats.from_json(record["stats"])
+            clock_s = record["clock_s"] + offset_s
+            yield watch.see(Event(record["text"], clock_s, count, finish_reason=record["finish_reason"]))
             return
     yield watch.see(Event("", recorder.clock(), count, finish_reason=signal.reason))
 
@@ -206,11 +203,11 @@ def _read_beside(response: HTTPResponse, connected: socket.socket) -> Iterator[L
 
     def read() -> None:
         try:
-            for line in response:
-                lines.put(line)
+            with suppress(OSError, HTTPException):  # whoever waits learns that it ended
+                for line in response:
+                    lines.put(line)
+        finally:
             lines.put(b"")
-        except (OSError, HTTPException) as error:
-            lines.put(error)
 
     thread = threading.Thread(target=read, name="vita-demo-client", daemon=True)
     thread.start()

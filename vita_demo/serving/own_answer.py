@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from vita_demo.answer import Answer
@@ -22,7 +23,7 @@ class OwnAnswer:
     def __init__(self, about: Mapping[str, Any]) -> None:
         self._about = about
         self._live: LiveAnswer | None = None
-        self._last: Event | None = None
+        self._rest = ""
 
     def begin(self, live: LiveAnswer) -> bytes:
         """Return a comment: what is asked has been understood, and waits."""
@@ -32,18 +33,18 @@ class OwnAnswer:
     def text(self, events: Sequence[Event]) -> bytes:
         """Return the records of all tokens, with the prompt's before the first."""
         records = [event_record(event) for event in events if event.finish_reason is None]
-        if events and events[-1].finish_reason is not None:
-            self._last = events[-1]
+        self._rest = "".join(event.text for event in events if event.finish_reason is not None)
         if records and self._live is not None:
             records.insert(0, self._start(self._live))
             self._live = None
         return b"".join([sse(record) for record in records])
 
     def end(self, answer: Answer) -> bytes:
-        """Return the whole answer, with the text that went with no token."""
+        """Return why it ended, the text that went with no token, and the times."""
         start = b"" if self._live is None else sse(self._start(self._live))
-        rest = "" if self._last is None else self._last.text
-        return start + sse({"event": "answer", "rest": rest, "clock_s": time.perf_counter(), **answer.to_json()})
+        reason, clock_s = answer.finish_reason, time.perf_counter()
+        record = {"event": "end", "finish_reason": reason, "text": self._rest, "clock_s": clock_s}
+        return start + sse({**record, "stats": asdict(answer.stats)})
 
     def error(self, error: ApiError) -> bytes:
         """Return the error."""
@@ -51,7 +52,7 @@ class OwnAnswer:
 
     def whole(self, live: LiveAnswer, events: Sequence[Event], answer: Answer) -> dict[str, Any]:  # noqa: ARG002
         """Return the answer as one object."""
-        return answer.to_json()
+        return asdict(answer)
 
     def _start(self, live: LiveAnswer) -> dict[str, Any]:
         return {"event": "start", "clock_s": time.perf_counter(), **live.prompt, **self._about}

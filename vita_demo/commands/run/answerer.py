@@ -22,11 +22,13 @@ class Answerer(Protocol):
 
     Attributes:
         given: what callbacks may ask for by the names of their parameters.
-        source: what a saved run needs to be repeated; None where it cannot be.
     """
 
     given: Mapping[str, Any]
-    source: ModelSource | None
+
+    @property
+    def source(self) -> ModelSource | None:
+        """What a saved run needs to be repeated; None where it cannot be."""
 
     @property
     def trained_positions(self) -> int:

@@ -32,10 +32,14 @@ class LocalModel:
     """
 
     def __init__(self, source: ModelSource, settings: Settings) -> None:
-        self.source: ModelSource | None = source
         self.given: Mapping[str, Any] = {"tokenizer": settings.tokenizer}
         self._source, self._settings = source, settings
         self._opened: tuple[Pipeline, Media] | None = None
+
+    @property
+    def source(self) -> ModelSource:
+        """The model, with the device, dtype and threads that are used."""
+        return self._loaded[0].source
 
     @property
     def trained_positions(self) -> int:
@@ -64,7 +68,6 @@ class LocalModel:
             except KeyboardInterrupt:
                 end_decoders()  # the thread may wait for one
                 raise
-        self.source = pipeline.source
         for line in introduce(pipeline):
             console.detail(line)
 
