@@ -65,7 +65,6 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests slow that ask for a whole model or a cluster; one worker runs all that share the cluster."""
