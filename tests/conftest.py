@@ -65,13 +65,11 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests slow that ask for a whole model or a cluster; one worker runs all that share the cluster."""
+    """Mark the tests slow that ask for a whole model or a cluster."""
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("ray"))
         if not {"embedded_pipeline", "tiny7", "reference_media"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     # A server keeps the cluster's cores, which the other tests need.

@@ -15,6 +15,8 @@ from tests.serving.running import Client
 from vita_demo.checkpoint.locate import NOTICE
 
 SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
+MARKS = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore")]
+"""Of every test that needs the cluster: one worker runs them all, as a second cluster would be taken for the first."""
 LAZY = {"prestart_worker_first_driver": False}
 """A worker starts when there is work for it, and not one for each core."""
 

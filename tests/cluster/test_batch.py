@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ASSETS, Run
-from tests.ray_cluster import TwoNodes
+from tests.ray_cluster import MARKS, TwoNodes
 from vita_demo.batch.batch import Batch
 from vita_demo.batch.input import open_input
 from vita_demo.batch.output import Output
@@ -23,7 +23,7 @@ from vita_demo.generation.stopping import StopSignal
 from vita_demo.request import Sampling
 
 # Ray's own code warns of its own code.
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+pytestmark = MARKS
 SOURCE = ModelSource(device="cpu", dtype="float32", threads=1)
 FLAGS = ("--device", "cpu", "--dtype", "float32", "--threads", "1", "--slots", "2", "--max_new_tokens", "6")
 

@@ -8,13 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import pytest
 
 from tests.conftest import ASSETS
-from tests.ray_cluster import replicas
+from tests.ray_cluster import MARKS, replicas
 from tests.serving.running import CHAT, Client, body, chunks_of, data_url, eventually, picture, text_of
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+pytestmark = MARKS
 ENDLESS = {"repetition_penalty": 0.1}
 """Preferring what was said already, an answer goes on until its limit."""
 
@@ -81,8 +80,8 @@ def test_a_copy_that_dies_costs_only_answers_that_have_begun(ray_server: Client)
         with httpx.stream("POST", ray_server.url + CHAT, json=content, timeout=120) as response:
             return response.read().decode()
 
-    # Ray may be replacing copies that were slow to say that they are well.
-    before = eventually(lambda: found if len(found := replicas()) == 2 else None)
+    before = replicas()
+    assert len(before) == 2
     with ThreadPoolExecutor(12) as pool:
         answers = [pool.submit(ask, number) for number in range(12)]
         eventually(lambda: running(ray_server) >= 8)

@@ -14,13 +14,14 @@ import openai
 import pytest
 
 from tests.conftest import ASSETS
+from tests.ray_cluster import MARKS
 from tests.serving.fakes import FakeOwner
 from tests.serving.running import CHAT, Client, Running, eventually, picture
 
 MODEL = "vita-tiny"
 
 
-ON_RAY = pytest.param("ray_server", marks=[pytest.mark.ray, pytest.mark.filterwarnings("ignore")])
+ON_RAY = pytest.param("ray_server", marks=MARKS)
 
 
 @pytest.fixture(params=["server", ON_RAY])
