@@ -15,8 +15,8 @@ from tests.serving.running import Client
 from vita_demo.checkpoint.locate import NOTICE
 
 SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
-MARKS = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore")]
-"""Of every test that needs the cluster: one worker runs them all, as a second cluster would be taken for the first."""
+MARKS = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+"""Of every test that needs the cluster, of which each process of the tests has its own."""
 LAZY = {"prestart_worker_first_driver": False}
 """A worker starts when there is work for it, and not one for each core."""
 
@@ -62,15 +62,21 @@ def two_nodes() -> Iterator[TwoNodes]:
 
 
 def replicas() -> list[int]:
-    """Process ids of the copies of the model; a process that one of them starts has its name for a moment."""
-    parents = {}
+    """Process ids of the copies of the model on this process's cluster, whose nodes it has started itself."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if (folder / "cmdline").read_bytes().startswith(b"ray::ServeReplica:vita-demo:model"):
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            is_copy = (folder / "cmdline").read_bytes().startswith(b"ray::ServeReplica:vita-demo:model")
+            if is_copy and parent_of(parent_of(int(folder.name))) == os.getpid():
+                found.append(int(folder.name))
         except OSError:
             continue
-    return [process for process, parent in parents.items() if parent not in parents]
+    return found
+
+
+def parent_of(process: int) -> int:
+    """The id of the process that started another one."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.fixture(scope="session")
