@@ -50,10 +50,12 @@ class Model:
                 events = tuple(ticket.take())
                 yield Update(ticket.stage, ticket.place, events, ticket.prompt)
                 ended = bool(events) and events[-1].finish_reason is not None
-                with suppress(TimeoutError):
-                    if not ended:
-                        await asyncio.wait_for(wakened.wait(), _LOOK_S)
-                        await asyncio.sleep(_PAUSE_S)
+                if not ended:
+                    # wait_for would lose a cancellation that comes together with an event (before Python 3.12).
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await wakened.wait()
+                    await asyncio.sleep(_PAUSE_S)
         finally:
             ticket.cancel()
 

@@ -123,7 +123,9 @@ async def iterate_async(run: Run[T], timeout_s: float | None = None) -> AsyncGen
     try:
         while True:
             try:
-                item = await asyncio.wait_for(items.get(), timeout_s)
+                # wait_for would lose a cancellation that comes together with an item (before Python 3.12).
+                async with asyncio.timeout(timeout_s):
+                    item = await items.get()
             except TimeoutError:
                 signal.request("timeout")
                 raise timeout_error(timeout_s) from None
