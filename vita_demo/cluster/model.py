@@ -44,11 +44,14 @@ class Model:
 
         ticket = await self._workers.run(lambda: self._owner.submit(dialogue, options, owner=owner, notify=notify))
         try:
-            ended = False
+            ended = begun = False
             while not ended:
                 wakened.clear()
                 events = tuple(ticket.take())
-                yield Update(ticket.stage, ticket.place, events, ticket.prompt)
+                # Thousands of ids, which do not change: once is enough.
+                prompt = ticket.prompt if events and not begun else {}
+                begun = begun or bool(events)
+                yield Update(ticket.stage, ticket.place, events, prompt)
                 ended = bool(events) and events[-1].finish_reason is not None
                 if not ended:
                     # wait_for would lose a cancellation that comes together with an event (before Python 3.12).

@@ -27,7 +27,7 @@ class Update:
     Attributes:
         stage, place: see ``scheduling.owner.Ticket``.
         events: all since the last update.
-        prompt: see ``scheduling.owner.Ticket``.
+        prompt: see ``scheduling.owner.Ticket``; with the first events, else empty.
     """
 
     stage: str
@@ -70,7 +70,8 @@ class RemoteTicket:
 
     def update(self, update: Update) -> None:
         """Take over what is new."""
-        self.stage, self.place, self.prompt = update.stage, update.place, update.prompt
+        self.stage, self.place = update.stage, update.place
+        self.prompt = update.prompt or self.prompt
         for event in update.events:
             self._put(event)
 

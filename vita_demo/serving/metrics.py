@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 from vita_demo.answer import Answer
 
 _ENDPOINTS = (
-    "/v1/chat/completions", "/v1/responses", "/v1/models", "/generate", "/health", "/ready", "/metrics",
+    "/v1/chat/completions", "/v1/responses", "/v1/models", "/ask", "/generate", "/health", "/ready", "/metrics",
 )  # fmt: skip
 _TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 _GAP_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
