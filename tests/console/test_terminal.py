@@ -73,6 +73,7 @@ def test_the_echo_is_off_inside_and_back_whatever_ends_it(end: str, number: sign
     code = HELD.format(end=end.format(number=int(number)))
     process, master = pty.fork()
     if process == 0:
+        signal.signal(number, signal.SIG_DFL)  # under nohup it would be ignored
         os.execv(sys.executable, [sys.executable, "-c", code])  # noqa: S606
     read_until(master, b"begun")
     os.write(master, b"typed\n")
