@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.running import Client
 from vita_demo.checkpoint.locate import NOTICE
+
+if TYPE_CHECKING:
+    from tests.serving.running import Client
 
 SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
 MARKS = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
@@ -80,7 +82,7 @@ def parent_of(process: int) -> int:
 
 
 @pytest.fixture(scope="session")
-def ray_server(two_nodes: TwoNodes) -> Iterator[Client]:
+def ray_server(two_nodes: TwoNodes) -> "Iterator[Client]":
     """``vita-demo serve --ray`` with two copies of the embedded model."""
     flags = ["--ray", two_nodes.address, "--replicas", "2", "--port", "0", "--parallel", "4"]
     flags += ["--device", "cpu", "--dtype", "float32", "--threads", "1"]
@@ -90,6 +92,8 @@ def ray_server(two_nodes: TwoNodes) -> Iterator[Client]:
         line = process.stdout.readline()
         found = re.fullmatch(r"(http://127\.0\.0\.1:\d+) serves vita-tiny\n", line)
         assert found, line + process.stderr.read()
+        from tests.serving.running import Client
+
         yield Client(found[1])
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)  # Ray tells on stdout that a worker was killed
