@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.model.fakes import CONFIG, randomize
 from vita_demo.model.language_model import LanguageModel
@@ -24,6 +25,23 @@ def test_any_split_of_a_sequence_gives_the_same_logits(model: LanguageModel, fir
     model(embeds[:, :first], cache)
     assert torch.allclose(model(embeds[:, first:], cache), whole, atol=1e-4)
     assert cache.length == 40
+
+
+@torch.inference_mode()
+def test_attention_may_lay_out_its_heads_as_it_likes(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Kernels for GPUs return positions outermost.
+    embeds, attend = torch.randn(1, 9, CONFIG.hidden_size), F.scaled_dot_product_attention
+
+    def logits() -> torch.Tensor:
+        cache = model.allocate_cache(9)
+        return torch.cat([model(embeds[:, :8], cache), model(embeds[:, 8:], cache)])
+
+    def positions_outermost(*args: object, **options: object) -> torch.Tensor:
+        return attend(*args, **options).transpose(1, 2).contiguous().transpose(1, 2)
+
+    expected = logits()
+    monkeypatch.setattr(F, "scaled_dot_product_attention", positions_outermost)
+    assert torch.allclose(logits(), expected, atol=1e-5)
 
 
 @torch.inference_mode()

@@ -109,7 +109,7 @@ class Attention(nn.Module):
         if new == 1:
             # The queries of a group are the rows of one matrix over their common keys, so that no key is repeated.
             grouped = query.view(1, self.kv_heads, -1, self.head_dim)  # [1, kv heads, group, head_dim]
-            return F.scaled_dot_product_attention(grouped, keys, values).view_as(query)
+            return F.scaled_dot_product_attention(grouped, keys, values).reshape(query.shape)
         if new == filled:
             return F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True)
         if query.is_cuda and _flash_serves(query, keys, values):
