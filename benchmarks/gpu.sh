@@ -96,7 +96,7 @@ run_first() {
     measure decode-1k 100 decode --positions 1024 --tokens 128 --slow_tokens 32 --callbacks three --runs 3 \
         --ways "native graph,native operations,steps alone,matrices alone,native int8,native int4,transformers"
     measure stages 50 stages --runs 3
-    run_tests quantized-tests 35 tests/model/quantize/test_cuda.py
+    run_tests quantized-tests 60 tests/model/quantize/test_cuda.py
 }
 
 run_second() {

@@ -16,7 +16,7 @@ AHEAD = 2
 class PinnedSlot:
     """One token id in pinned memory, copied by the GPU, and an event that marks its arrival.
 
-    Waiting for the event sleeps, so callbacks in other threads get the processor.  Not run on a GPU yet.
+    Waiting for the event sleeps, so callbacks in other threads get the processor.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,4 @@
-"""CUDA graphs: the kernels of a call are recorded once and then launched all together.
-
-Nothing here has run on a GPU yet.
-"""
+"""CUDA graphs: the kernels of a call are recorded once and then launched all together."""
 
 from collections.abc import Callable
 from functools import cache, partial

@@ -1,7 +1,7 @@
 """A decode step for GPUs that reads one token for each of several slots: a CUDA graph for 2, 4, 8, … slots.
 
 On a GPU a step takes as long as reading the weights, so rows that nobody asked for cost little: row and slot have the
-same number, and the smallest graph that has all of the rows is replayed.  It has not run on a GPU yet.
+same number, and the smallest graph that has all of the rows is replayed.
 """
 
 from collections.abc import Sequence

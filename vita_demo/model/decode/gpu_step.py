@@ -1,7 +1,7 @@
 """A decode step for GPUs: a CUDA graph, prepared when it is made and replayed for every token.
 
 This package's Triton kernels take the step where they work and give the logits of torch's operations; else torch's
-operations do.  It runs on any device; its graphs have not run on a GPU yet.
+operations do.  It runs on any device.
 """
 
 import logging
