@@ -18,14 +18,15 @@ class Gpu:
     """Notes the stream of each capture; raises where a capture ends, if it is told to."""
 
     def __init__(self) -> None:
-        self.stream, self.under_way, self.streams = "own", 0, []
+        self.stream, self.under_way, self.streams, self.pools = "own", 0, [], []
         self.fails = False
 
     @contextmanager
-    def graph(self, graph: object, stream: object, capture_error_mode: str) -> Iterator[None]:
+    def graph(self, graph: object, pool: object, stream: object, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
         assert not self.under_way, "two captures at a time"
         self.streams.append(stream)
+        self.pools.append(pool)
         self.stream, self.under_way = stream, self.under_way + 1
         yield
         self.under_way -= 1
@@ -45,6 +46,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     gpu = Gpu()
     monkeypatch.setattr(torch.cuda, "graph", gpu.graph)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     monkeypatch.setattr(torch.cuda, "Stream", lambda _device: object())
     monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: gpu.stream)
@@ -86,3 +88,14 @@ def test_after_a_capture_that_failed_there_are_no_more_and_the_stream_is_the_cal
 def test_only_on_a_gpu_is_anything_captured() -> None:
     assert capture_on(torch.device("cpu")) is None
     assert capture_on(DEVICE) is not None
+
+
+def test_calls_share_memory_where_that_is_asked_for(gpu: Gpu) -> None:
+    for share_memory in (False, True, True):
+        capture = capture_on(DEVICE, share_memory=share_memory)
+        capture(lambda: None)
+        capture(lambda: None)
+    alone, first, second = gpu.pools[:2], gpu.pools[2:4], gpu.pools[4:]
+    assert alone == [None, None]
+    assert first[0] is first[1] is not None
+    assert second[0] is second[1] is not first[0]

@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from vita_demo.checkpoint.shapes import read_shape
 from vita_demo.checkpoint.source import ModelSource
@@ -23,15 +22,14 @@ from vita_demo.engine.device import (
     synchronizer,
 )
 from vita_demo.engine.threads import use_threads
+from vita_demo.model.decode.agreement import TOLERANCE, deviation
 from vita_demo.model.language_model import LanguageModel
 from vita_demo.model.loading.random_weights import make_language_model
 from vita_demo.model.quantize.replace import weights_bytes
 
 SCHEMA_VERSION = 1
-# By how much logits may differ, as a share of the largest: what rounding explains.
-_TOLERANCES = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-# torch's kernels for quantized weights round the activations to bfloat16, whatever the model's dtype.
-_QUANTIZED_TOLERANCE = _TOLERANCES[torch.bfloat16]
+# By how much logits may differ in float32, as a share of the largest: what rounding explains.
+_FLOAT32_TOLERANCE = 1e-3
 _MEASURE_S = 0.5
 # No path has read a prompt of these lengths before.
 _NEW_LENGTHS = 320
@@ -179,9 +177,10 @@ def _test(name: str, make: Maker, model: LanguageModel, new_length: int, test: S
     if warnings.texts:
         # What answers then is a fallback, which has a row of its own.
         return PathResult(name, "failed", warnings.texts[0])
-    difference = 0.0 if name == PLAIN else _difference(logits, modules(model).logits())
-    quantized = path.model.quantize is not None
-    tolerance = _QUANTIZED_TOLERANCE if quantized else _TOLERANCES[test.subject.dtype]
+    difference = 0.0 if name == PLAIN else deviation(logits, modules(model).logits())
+    # torch's kernels for quantized weights round the activations to bfloat16, whatever the model's dtype.
+    exact = test.subject.dtype == torch.float32 and path.model.quantize is None
+    tolerance = _FLOAT32_TOLERANCE if exact else TOLERANCE
     wait = synchronizer(test.subject.device)
     pass_s = _best_s(path.read_once, wait)
     bandwidth_fraction = path.read_bytes / pass_s / test.copy_bytes_per_s
@@ -190,10 +189,6 @@ def _test(name: str, make: Maker, model: LanguageModel, new_length: int, test: S
     # NaN is no agreement either.
     state: State = "agrees" if difference <= tolerance else "differs"
     return PathResult(name, state, None, difference, tolerance, pass_s, bandwidth_fraction, kernels, first_s, again_s)
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    return float((found.float() - expected.float()).abs().max() / expected.float().abs().max())
 
 
 def _seconds(call: Callable[[], object], wait: Callable[[], None]) -> float:

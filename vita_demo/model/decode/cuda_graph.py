@@ -1,10 +1,15 @@
 """CUDA graphs: the kernels of a call are recorded once and then launched all together."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from threading import Lock
+from typing import Any
 
 import torch
+
+logger = logging.getLogger("vita_demo.model")
 
 Call = Callable[[], object]
 Capture = Callable[[Call], Call]
@@ -15,9 +20,27 @@ their first launch, and that cannot be captured.
 """
 
 
-def capture_on(device: torch.device) -> Capture | None:
-    """Return what captures calls on a GPU; None for other devices."""
-    return partial(_captures.capture, device) if device.type == "cuda" else None
+def capture_on(device: torch.device, *, share_memory: bool = False) -> Capture | None:
+    """Return what captures calls on a GPU; None for other devices.
+
+    Args:
+        device: of the calls.
+        share_memory: all captured calls have their temporaries in the same memory.  They must be replayed on one
+            stream, and none may be captured after all others are gone.
+    """
+    if device.type != "cuda":
+        return None
+    return partial(_captures.capture, device, pool=torch.cuda.graph_pool_handle() if share_memory else None)
+
+
+@contextmanager
+def fall_back_with_warning(problem: str) -> Iterator[None]:
+    """Turn any error into a warning that names the ``problem``: torch's operations without a graph always work."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - compilers raise what they like
+        reason = str(error).split("\n", 1)[0]
+        logger.warning("%s (%s): it runs slower", problem, reason)
 
 
 class Captures:
@@ -27,8 +50,8 @@ class Captures:
         self._lock = Lock()
         self._failed = False
 
-    def capture(self, device: torch.device, call: Call) -> Call:
-        """Capture ``call``.
+    def capture(self, device: torch.device, call: Call, pool: Any = None) -> Call:
+        """Capture ``call``, with its temporaries in a ``pool`` of memory, by default one of its own.
 
         Raises:
             RuntimeError: when it cannot be captured, or when a capture failed before in this process: torch's allocator
@@ -42,7 +65,7 @@ class Captures:
                 # Thread-local, so that other threads may use the GPU meanwhile.
                 with (
                     torch.cuda.device(device),
-                    torch.cuda.graph(graph, stream=_capture_stream(device), capture_error_mode="thread_local"),
+                    torch.cuda.graph(graph, pool, _capture_stream(device), capture_error_mode="thread_local"),
                 ):
                     call()
             except BaseException:

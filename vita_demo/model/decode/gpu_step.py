@@ -5,20 +5,17 @@ operations do.  It runs on any device.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from vita_demo.model.decode.cuda_graph import Call, Capture
+from vita_demo.model.decode.agreement import check_agreement
+from vita_demo.model.decode.cuda_graph import Call, Capture, fall_back_with_warning
 from vita_demo.model.decode.torch_step import TorchStep
 from vita_demo.model.language_model import KVCache, LanguageModel
 
 logger = logging.getLogger("vita_demo.model")
 
-# How far logits may be off, as a share of the largest: other kernels round otherwise.
-_TOLERANCE = 0.1
 # Positions after the cache's length at which implementations are compared: the first makes an off-by-one in a mask
 # visible, the second has several blocks of keys before it.
 _PROBES = (4, 300)
@@ -90,31 +87,21 @@ class GpuStep:
         expected = self._probe(plain)  # [probes · B, vocab_size]
         chosen = plain
         if kernels and len(self._token) == 1 and triton_serves(self._token.device, self._model.config.head_dim):
-            with fall_back_with_warning("use Triton kernels"):
+            with fall_back_with_warning("the decode step cannot use Triton kernels"):
                 from vita_demo.model.decode.triton_step import TritonStep
 
                 own = self._bind(TritonStep(self._model, self._cache))
-                self._check(own, expected)
+                check_agreement(self._probe(own), expected)
                 chosen = own
-        with fall_back_with_warning("be captured as a CUDA graph"):
+        with fall_back_with_warning("the decode step cannot be captured as a CUDA graph"):
             replay = capture(chosen)
-            self._check(replay, expected)
+            check_agreement(self._probe(replay), expected)
             name = "torch's operations" if chosen is plain else "Triton kernels"
             logger.info(
                 "captured a decode step of %s for %d × %d positions", name, len(self._token), self._cache.capacity
             )
             return replay
         return plain
-
-    def _check(self, call: Call, expected: Tensor) -> None:
-        """Compare the logits of ``call`` at the probes with those expected [probes · B, vocab_size].
-
-        Raises:
-            RuntimeError: when they differ by more than rounding explains.
-        """
-        deviation, largest = (self._probe(call) - expected).abs().max(), expected.abs().max()
-        if not deviation <= _TOLERANCE * largest:
-            raise RuntimeError("it gives other logits")
 
     def _probe(self, call: Call) -> Tensor:
         """Return the logits of ``call`` at the probes [probes · B, vocab_size]; only free positions are written."""
@@ -125,16 +112,6 @@ class GpuStep:
             call()
             found.append(self._logits.clone())
         return torch.cat(found)
-
-
-@contextmanager
-def fall_back_with_warning(action: str) -> Iterator[None]:
-    """Turn any error of ``action`` into a warning: torch's operations without a graph always work."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - compilers raise what they like
-        reason = str(error).split("\n", 1)[0]
-        logger.warning("the decode step cannot %s (%s): it runs slower", action, reason)
 
 
 def triton_serves(device: torch.device, head_dim: int) -> bool:
