@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.checkpoint.tokenizer import VitaTokenizer
@@ -12,20 +13,25 @@ from vita_demo.engine.device import configure
 from vita_demo.engine.forward import forward
 from vita_demo.engine.generate import generate
 from vita_demo.errors import ConfigError
-from vita_demo.model.decode.cuda_graph import capture_on
+from vita_demo.model.decode.cuda_graph import Capture, capture_on, fall_back_with_warning
 from vita_demo.model.decode.decoder import Decoder
+from vita_demo.model.decode.padded_graphs import PaddedGraphs
+from vita_demo.model.decode.prefill import Prefill
 from vita_demo.model.loading.transformers_bridge import to_transformers
 from vita_demo.model.vita import VitaModel
 
 # Positions.  Caches that live longer than one answer grow by whole steps, so that they are seldom made anew.  On a GPU
 # steps are prepared for one cache, so the first one is large enough for a picture of 13 tiles and its answer.
 _CPU_CAPACITY_STEP, _GPU_CAPACITY_STEP = 1024, 8192
+# Tiles that the vision encoder is captured for.  More keep a GPU busy longer than launching their operations takes.
+_TILES = (1, 3, 5)
 
 
 class VitaForGeneration(VitaModel):
     """VITA-1.5 with ``generate``, a pool of decoders and a bridge to transformers' own model.
 
     Attributes:
+        prefill: reads prompts.
         tokenizer: the checkpoint's, which ``generate`` looks for stop strings with; None without one.
     """
 
@@ -35,6 +41,8 @@ class VitaForGeneration(VitaModel):
     def __init__(self, config: VitaConfig) -> None:
         super().__init__(config)
         self.tokenizer: VitaTokenizer | None = None
+        self.prefill = Prefill(self.language_model)
+        self._vision: PaddedGraphs | None = None
         self._spare: list[Decoder] = []
         # A tuple hides it from torch, which would take it for a submodule.
         self._transformers: tuple[Any] | None = None
@@ -54,11 +62,33 @@ class VitaForGeneration(VitaModel):
         return self._transformers[0]
 
     def prepare(self) -> None:
-        """On a GPU prepare a decoder, so that no answer waits for it; call it when the weights are there."""
+        """On a GPU capture what answers replay, so that none waits for it; call it when the weights are there."""
         configure(self.device)
-        if self._captures:
+        capture = capture_on(self.device, share_memory=True)
+        if capture is not None:
+            # A decoder first: after a capture that failed there is no other.
             with self.lend_decoder(1):
                 pass
+            self.prefill.prepare(capture)
+            self._prepare_vision(capture)
+
+    def encode_groups(self, groups: Tensor) -> Tensor:
+        """See ``VitaModel``; few groups are encoded by a captured call, once it is prepared."""
+        if self._vision is None or not self._vision.serves(groups):
+            return super().encode_groups(groups)
+        with self._vision.replay(groups) as features:
+            return features[: len(groups)].clone()
+
+    @torch.inference_mode()
+    def _prepare_vision(self, capture: Capture) -> None:
+        group, side = self.config.tiles_per_feature, self.config.vision.image_size
+        sizes = sorted({-(-tiles // group) for tiles in _TILES})
+        generator = torch.Generator(self.device).manual_seed(0)
+        groups = torch.empty(sizes[-1], group, 3, side, side, dtype=self.dtype, device=self.device)
+        groups.normal_(generator=generator)
+        with fall_back_with_warning("the vision encoder cannot be captured as CUDA graphs"):
+            encode = super().encode_groups
+            self._vision = PaddedGraphs(lambda groups, _last: encode(groups), groups, sizes, capture)
 
     def decoder(self, capacity: int, previous: Decoder | None = None) -> Decoder:
         """Begin a generation of at most ``capacity`` positions, prompt and answer together.
@@ -79,7 +109,7 @@ class VitaForGeneration(VitaModel):
         model = self.language_model
         with torch.inference_mode():
             cache = model.allocate_cache(capacity) if previous is None else model.grow_cache(previous.cache, capacity)
-            return Decoder(model, cache, capture=capture_on(self.device))
+            return Decoder(model, cache, capture=capture_on(self.device), prefill=self.prefill)
 
     @contextmanager
     def lend_decoder(self, capacity: int) -> Iterator[Decoder]:

@@ -64,7 +64,13 @@ class VitaModel(nn.Module):
         if missing:
             filler = pixel_values.new_zeros(missing, *pixel_values.shape[1:])
             pixel_values = torch.cat([pixel_values, filler])  # [G·group, 3, S, S]
-        features = self.vision_encoder(pixel_values.to(self.device, self.dtype))  # [G·group, P, F]
+        pixel_values = pixel_values.to(self.device, self.dtype)
+        return self.encode_groups(pixel_values.reshape(-1, group, *pixel_values.shape[1:]))
+
+    def encode_groups(self, groups: Tensor) -> Tensor:
+        """Encode groups of tiles that the projector joins [G, group, 3, S, S] to image features [G, P, D]."""
+        group = groups.shape[1]
+        features = self.vision_encoder(groups.flatten(0, 1))  # [G·group, P, F]
         patches, width = features.shape[1:]
         joined = features.view(-1, group, patches, width).transpose(1, 2)  # [G, P, group, F]
         projected: Tensor = self.projector(joined.reshape(-1, patches, group * width))  # [G, P, D]

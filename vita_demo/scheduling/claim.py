@@ -45,7 +45,7 @@ def claim_slots(model: VitaForGeneration, count: int | None = None, positions: i
             f"--slots {count} of {positions:,} positions take {_gib(count * positions * position_bytes)} and "
             f"{_gib(room * position_bytes)} may be used; lower --slots, or end other programs"
         )
-    slots = Slots(model.language_model, count, positions, capture_on(device))
+    slots = Slots(model.language_model, count, positions, capture_on(device), model.prefill)
     logger.info("%d slots of %s positions take %s", count, f"{positions:,}", _gib(slots.nbytes))
     return slots
 

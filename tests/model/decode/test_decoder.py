@@ -9,6 +9,7 @@ from tests.model.fakes import Tape
 from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.errors import GenerationError
 from vita_demo.generation.options import GenerationOptions
+from vita_demo.model.decode.prefill import Prefill
 from vita_demo.request import Request
 
 
@@ -21,11 +22,13 @@ def model(tiny7_pipeline) -> VitaForGeneration:
 def tape(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> Tape:
     """The captures of the model, which has decoders as on a GPU."""
     tape = Tape()
-    monkeypatch.setattr("vita_demo.engine.vita.capture_on", lambda _device: tape)
+    monkeypatch.setattr("vita_demo.engine.vita.capture_on", lambda _device, **_options: tape)
     monkeypatch.setattr("vita_demo.engine.vita._GPU_CAPACITY_STEP", 1024)
     # Triton's interpreter would take minutes.
     monkeypatch.setattr("vita_demo.model.decode.gpu_step.triton_serves", lambda *_: False)
     monkeypatch.setattr(model, "_spare", [])
+    monkeypatch.setattr(model, "_vision", None)
+    monkeypatch.setattr(model, "prefill", Prefill(model.language_model))
     return tape
 
 
@@ -64,17 +67,30 @@ def test_a_generation_that_fails_gives_its_decoder_back(model: VitaForGeneration
 
 def test_what_is_prepared_beforehand_serves_answers_and_conversations(model: VitaForGeneration, tape: Tape) -> None:
     model.prepare()
-    assert tape.captures == 1
+    made, replays = tape.captures, tape.replays
     with model.lend_decoder(700) as decoder, torch.inference_mode():
         embeds = torch.randn(1, 3, model.config.text.hidden_size)
         plain = model.language_model(embeds, model.language_model.allocate_cache(3))
-        assert torch.equal(decoder.prefill(embeds), plain)
+        assert torch.allclose(decoder.prefill(embeds), plain, rtol=1e-4, atol=1e-4)
+    assert tape.replays == replays + 1, "a short prompt"
     conversation = model.decoder(1024)
     assert conversation is decoder
     assert conversation.cache.length == 0
-    assert tape.captures == 1
+    assert tape.captures == made
     grown = model.decoder(1025, conversation)
-    assert (grown.cache.capacity, tape.captures) == (1025, 2)
+    assert (grown.cache.capacity, tape.captures) == (1025, made + 1)
+
+
+@torch.inference_mode()
+def test_a_picture_of_few_tiles_is_encoded_by_a_captured_call(model: VitaForGeneration, tape: Tape) -> None:
+    size = model.config.vision.image_size
+    pictures = [torch.randn(count, 3, size, size) for count in range(1, 7)]
+    expected = [model.encode_images(tiles) for tiles in pictures]
+    model.prepare()
+    replays = tape.replays
+    for tiles, features in zip(pictures, expected, strict=True):
+        assert torch.allclose(model.encode_images(tiles), features, rtol=1e-4, atol=1e-4)
+    assert tape.replays == replays + 5, "of up to 5 tiles"
 
 
 def test_a_decoder_that_is_too_small_is_dropped_before_a_larger_one_is_made(

@@ -1,5 +1,7 @@
 """What one generation holds: a cache, and the implementation of a decode step that suits device and dtype."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from vita_demo.errors import GenerationError
 from vita_demo.model.decode.cpu_step import CpuStep
 from vita_demo.model.decode.cuda_graph import Capture
 from vita_demo.model.decode.gpu_step import GpuStep
+from vita_demo.model.decode.prefill import Prefill
 from vita_demo.model.language_model import KVCache, LanguageModel
 
 
@@ -18,16 +21,24 @@ class Decoder:
         cache: keys and values, possibly of earlier turns.
         capture: captures the steps, for a GPU; see ``capture_on``.
         kernels: try Triton kernels where steps are captured.
+        prefill: reads prompts; by default the modules do.
 
     Attributes:
         runs_ahead: whether ``launch`` may be called before the tokens of earlier steps are known to the host.
     """
 
     def __init__(
-        self, language_model: LanguageModel, cache: KVCache, *, capture: Capture | None = None, kernels: bool = True
+        self,
+        language_model: LanguageModel,
+        cache: KVCache,
+        *,
+        capture: Capture | None = None,
+        kernels: bool = True,
+        prefill: Prefill | None = None,
     ) -> None:
         self.language_model = language_model
         self.cache = cache
+        self._read: Callable[[Tensor, KVCache], Tensor] = prefill or language_model
         self.runs_ahead = cache.keys.is_cuda
         self._step: CpuStep | GpuStep | None = None
         with torch.inference_mode():
@@ -39,8 +50,7 @@ class Decoder:
     @torch.inference_mode()
     def prefill(self, inputs_embeds: Tensor) -> Tensor:
         """Read a prompt [1, S, D] after what the cache holds; return the next token's logits [1, vocab_size]."""
-        logits: Tensor = self.language_model(inputs_embeds, self.cache)
-        return logits
+        return self._read(inputs_embeds, self.cache)
 
     def step(self, token_id: Tensor) -> Tensor:
         """Read one token [1]; return the next one's logits [1, vocab_size], valid until the next step.

@@ -1,6 +1,6 @@
 """Several sequences at once: a cache with a slot for each, and steps that read one token for many of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from vita_demo.model.decode.batch_step import BatchStep, make_batch_step
 from vita_demo.model.decode.cuda_graph import Capture
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gpu_batch_step import GpuBatchStep
-from vita_demo.model.language_model import LanguageModel
+from vita_demo.model.decode.prefill import Prefill
+from vita_demo.model.language_model import KVCache, LanguageModel
 
 
 class Slots:
@@ -20,11 +21,20 @@ class Slots:
         count: of slots.
         capacity: positions of each slot.
         capture: captures the steps, for a GPU; see ``capture_on``.
+        prefill: reads prompts; by default the modules do.
     """
 
-    def __init__(self, model: LanguageModel, count: int, capacity: int, capture: Capture | None = None) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        count: int,
+        capacity: int,
+        capture: Capture | None = None,
+        prefill: Prefill | None = None,
+    ) -> None:
         self.count, self.capacity = count, capacity
         self._model, self._capture = model, capture
+        self._read: Callable[[Tensor, KVCache], Tensor] = prefill or model
         gpu = capture is not None or model.norm.weight.is_cuda
         with torch.inference_mode():
             cache = model.allocate_cache(capacity + gpu, count)
@@ -48,8 +58,7 @@ class Slots:
         Returns:
             The next token's logits [1, vocab_size].
         """
-        logits: Tensor = self._model(inputs_embeds, self._caches[slot])
-        return logits
+        return self._read(inputs_embeds, self._caches[slot])
 
     def step(self, slots: Sequence[int], token_ids: Tensor) -> Tensor:
         """Read one token for each of some slots, at the slot's own position.
