@@ -4,8 +4,8 @@
 #     benchmarks/gpu.sh [--shape vita15] [--device cuda] [--dtype bfloat16] [PART...]
 #     benchmarks/gpu.sh --shape tiny --device cpu --dtype float32     goes through every part without a GPU
 #
-# By default it runs self_test, lengths, tests, step, kernels, quantized, repeat, decode-1k, stages and quantized-tests;
-# callbacks, decode-4k, scaling, together, load and startup are for a second call, by name.
+# By default it runs self_test, lengths, prefill, tests, step, kernels, quantized, repeat, decode-1k, stages and
+# quantized-tests; callbacks, decode-4k, scaling, together, load and startup are for a second call, by name.
 # Needs torch, triton, transformers, click, rich, numpy and pytest.  Every part has its own limit of time; where one fails
 # or has none left, the others go on, and the exit code is 1.  Into $OUT, by default ./benchmark-results, go
 #     figures.jsonl   each figure as soon as it is measured, so that a part that is cut short loses none
@@ -27,7 +27,7 @@ while (($#)); do
     shift 2 || { echo "gpu.sh: $1 lacks its value" >&2 && exit 2; }
 done
 
-first="self_test lengths tests step kernels quantized repeat decode-1k stages quantized-tests"
+first="self_test lengths prefill tests step kernels quantized repeat decode-1k stages quantized-tests"
 second="callbacks decode-4k scaling together load startup"
 wanted=" ${*:-$first} "
 for name in $wanted; do
@@ -86,16 +86,17 @@ run_tests() {
 run_first() {
     part self_test 60 "$PYTHON" -m vita_demo doctor --self_test --json \
         --shape "$shape" --device "$device" --dtype "$dtype"
-    measure lengths 45 gpu_checks --parts lengths
+    measure lengths 35 gpu_checks --parts lengths
+    measure prefill 45 gpu_checks --parts prefill
     run_tests tests 85 tests/model/decode/test_cuda.py tests/model/decode/test_triton_kernels.py \
         -k "not whole_answer and not interpreter"
-    measure step 35 gpu_checks --parts step
-    measure kernels 45 gpu_checks --parts kernels
-    measure quantized 45 gpu_checks --parts quantized
-    measure repeat 25 gpu_checks --parts repeat
-    measure decode-1k 100 decode --positions 1024 --tokens 128 --slow_tokens 32 --callbacks three --runs 3 \
+    measure step 25 gpu_checks --parts step
+    measure kernels 30 gpu_checks --parts kernels
+    measure quantized 30 gpu_checks --parts quantized
+    measure repeat 20 gpu_checks --parts repeat
+    measure decode-1k 90 decode --positions 1024 --tokens 128 --slow_tokens 32 --callbacks three --runs 3 \
         --ways "native graph,native operations,steps alone,matrices alone,native int8,native int4,transformers"
-    measure stages 50 stages --runs 3
+    measure stages 45 stages --runs 3
     run_tests quantized-tests 60 tests/model/quantize/test_cuda.py
 }
 

@@ -4,6 +4,7 @@
 
 The parts, all unless some are named:
     lengths    prompts, pictures and clips of sizes that nobody has seen, again, and in a new thread
+    prefill    prompts and pictures against the floor of their products, and their kernels one by one
     step       preparing the decode step, taking it, and its kernels one by one
     kernels    each matrix and attention, by Triton kernels and by torch's operations
     quantized  products in 8 and 4 bits, of one row and of a prompt
@@ -23,9 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.machine import timed
+from benchmarks.floors import Work, prefill_flop, vision_flop
+from benchmarks.machine import Machine, timed
 from benchmarks.measuring import describe, host, keep, print_json
 from benchmarks.shapes import Shape, shape_options, take_shape
+from vita_demo.engine.vita import VitaForGeneration
 from vita_demo.generation.loop import generate_tokens
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.sampling import make_sampler
@@ -39,6 +42,10 @@ _REPLAYS = 20
 _PROMPTS = {"cpu": (101, 102), "cuda": (101, 256, 1400, 3400, 3401)}
 _TILES = (1, 5)
 _FRAMES = (350, 3000)
+_PROFILED_PROMPTS = {"cpu": (256,), "cuda": (256, 3400)}
+_PROFILED_TILES = {"cpu": (1,), "cuda": (1, 13)}
+# Tokens that are read after a prompt of so many positions, in one pass of the modules.
+_FEW_TOKENS, _PROMPT_BEFORE = (1, 4), 300
 _CONTEXT = 1024
 _CONTEXTS = (256, 1024, 4096, 32000)
 _ROWS = 256
@@ -46,30 +53,76 @@ _ANSWER = 48
 
 
 def check_lengths(shape: Shape) -> None:
-    """Read sizes that nobody has read, again, and in a new thread."""
+    """Read sizes that nobody has read, again, and in a new thread, by what answers use."""
     model, device, prompts = shape.build_whole(), shape.device, _PROMPTS[shape.device.type]
-    size, language_model = model.config.vision.image_size, model.language_model
-    cache = language_model.allocate_cache(max(prompts))
-
-    def prefill(prompt: Tensor) -> None:
-        cache.truncate(0)
-        with torch.inference_mode():
-            language_model(prompt, cache)
+    size = model.config.vision.image_size
+    keep("preparing the model", ms=1e3 * timed(model.prepare, device))
+    decoder = model.decoder(max(prompts))
 
     def measure(name: str, call: Callable[[], object]) -> None:
-        first, again = timed(call, device), min(timed(call, device) for _ in range(3))
+        first, again = timed(call, device), min(timed(call, device) for _ in range(5))
         thread = _in_a_thread(lambda: timed(call, device))
         keep(name, first_ms=1e3 * first, again_ms=1e3 * again, thread_ms=1e3 * thread)
 
     for count in prompts:
-        prompt = shape.prompt(count)
-        measure(f"a prompt of {count}", partial(prefill, prompt))
+        measure(f"a prompt of {count}", partial(_prefill, decoder, shape.prompt(count)))
     for count in _TILES:
         tiles = torch.zeros(count, 3, size, size, device=device)
         measure(f"a picture of {count} tiles", partial(model.encode_images, tiles))
     for count in _FRAMES:
         frames = torch.zeros(count, model.config.audio.num_mel_bins)
         measure(f"a clip of {count} frames", partial(model.encode_audio, frames))
+    _check_few_tokens(shape, model, "before a profile")
+
+
+def _prefill(decoder: Decoder, prompt: Tensor) -> None:
+    decoder.cache.truncate(0)
+    decoder.prefill(prompt)
+
+
+@torch.inference_mode()
+def _check_few_tokens(shape: Shape, model: VitaForGeneration, when: str) -> None:
+    """Read a few tokens through the modules, launched one operation after the other."""
+    language_model = model.language_model
+    cache = language_model.allocate_cache(_PROMPT_BEFORE + max(_FEW_TOKENS))
+    language_model(shape.prompt(_PROMPT_BEFORE), cache)
+    for count in _FEW_TOKENS:
+
+        def read(tokens: Tensor) -> None:
+            cache.truncate(_PROMPT_BEFORE)
+            language_model(tokens, cache, last=tokens.shape[1])
+
+        call = partial(read, shape.prompt(count))
+        call()
+        keep(f"{count} tokens, {when}", ms=1e3 * min(timed(call, shape.device) for _ in range(_REPLAYS)))
+
+
+def check_prefill(shape: Shape) -> None:
+    """Measure prompts and pictures against the floor of their products; on a GPU list their kernels afterwards."""
+    model, device = shape.build_whole(), shape.device
+    model.prepare()
+    machine, kind = Machine.measure(device, shape.dtype), device.type
+    decoder, size = model.decoder(max(_PROFILED_PROMPTS[kind])), model.config.vision.image_size
+    calls: dict[str, tuple[Callable[[], object], Work]] = {}
+    for count in _PROFILED_PROMPTS[kind]:
+        work = Work(prefill_flop(shape.config, count), model.language_model.bytes_per_token(0))
+        calls[f"a prompt of {count}"] = partial(_prefill, decoder, shape.prompt(count)), work
+    for count in _PROFILED_TILES[kind]:
+        tiles = torch.zeros(count, 3, size, size, device=device, dtype=shape.dtype)
+        calls[f"a picture of {count} tiles"] = (
+            partial(model.encode_images, tiles),
+            Work(vision_flop(model.config, count), 0),
+        )
+    for name, (call, work) in calls.items():
+        call()
+        seconds = min(timed(call, device) for _ in range(_REPLAYS))
+        rate, floor_s = work.flop / seconds / 1e12, work.floor_s(machine)
+        keep(name, ms=1e3 * seconds, floor_ms=1e3 * floor_s, tflop=work.flop / 1e12, tflop_per_s=rate)
+    if kind == "cuda":
+        # Afterwards, as a profile slows down what is launched after it.
+        for name, (call, _) in calls.items():
+            _list_kernels(name, call, 12)
+        _check_few_tokens(shape, model, "after a profile")
 
 
 def _in_a_thread(call: Callable[[], float]) -> float:
@@ -99,19 +152,21 @@ def check_step(shape: Shape) -> None:
         step_s = min(timed(take, device) for _ in range(_REPLAYS))
         keep("a step", ms=1e3 * step_s, tb_per_s=model.bytes_per_token(_CONTEXT) / step_s / 1e12)
         if device.type == "cuda":
-            _list_kernels(take)
+            _list_kernels("a step", take, 14)
 
 
-def _list_kernels(call: Callable[[], object]) -> None:
+def _list_kernels(name: str, call: Callable[[], object], count: int) -> None:
+    """Keep the sum of all kernels of a call, and those with the most time."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         call()
         torch.cuda.current_stream().synchronize()
     rows = [row for row in found.key_averages() if row.device_type.name == "CUDA"]
-    keep("kernels of a step", count=sum(row.count for row in rows), busy_us=sum(row.device_time_total for row in rows))
-    for row in sorted(rows, key=lambda row: -row.device_time_total)[:14]:
-        keep(row.key[:90], count=row.count, us=row.device_time_total / row.count)
+    busy_us = sum(row.device_time_total for row in rows)
+    keep(f"kernels of {name}", count=sum(row.count for row in rows), busy_us=busy_us)
+    for row in sorted(rows, key=lambda row: -row.device_time_total)[:count]:
+        keep(row.key[:90], count=row.count, us=row.device_time_total / row.count, total_us=row.device_time_total)
 
 
 def check_kernels(shape: Shape) -> None:
@@ -224,6 +279,7 @@ def check_repetition(shape: Shape) -> None:
 
 PARTS = {
     "lengths": check_lengths,
+    "prefill": check_prefill,
     "step": check_step,
     "kernels": check_kernels,
     "quantized": check_quantized,

@@ -134,7 +134,8 @@ def test_first_figures_of_a_gpu_are_kept_one_by_one(figures, monkeypatch: pytest
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.splitlines()[-1])["failed"] == {}
     names = [figure["figure"] for figure in figures()]
-    assert {"a prompt of 102", "a picture of 1 tiles", "preparing the step", "a step", "mlp.down_proj, torch",
+    assert {"a prompt of 102", "a picture of 1 tiles", "4 tokens, before a profile", "a prompt of 256",
+            "preparing the step", "a step", "mlp.down_proj, torch",
             "int4 mlp.down_proj, 256 rows"} < set(names)  # fmt: skip
     assert figures()[-1] == {"figure": "one request three times", "tokens": 5, "equal": True}
 
@@ -149,7 +150,7 @@ def test_a_part_that_fails_stops_no_other(figures, monkeypatch: pytest.MonkeyPat
     assert done.exit_code == 1
     assert "'step': 'RuntimeError: no kernel image'" in done.output
     assert [figure["figure"] for figure in figures()] == ["one request three times"]
-    assert "is not of lengths, step" in check_gpu("--parts", "nothing").output
+    assert "is not of lengths, prefill, step" in check_gpu("--parts", "nothing").output
 
 
 def test_runs_are_kept_while_others_are_still_to_come(figures) -> None:

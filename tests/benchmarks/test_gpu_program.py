@@ -40,7 +40,7 @@ def results(tmp_path: Path) -> dict[str, dict]:
     return {part["part"]: part for part in parts}
 
 
-FIRST = ("self_test", "lengths", "tests", "step", "kernels", "quantized", "repeat", "decode-1k", "stages",
+FIRST = ("self_test", "lengths", "prefill", "tests", "step", "kernels", "quantized", "repeat", "decode-1k", "stages",
          "quantized-tests")  # fmt: skip
 SECOND = ("callbacks", "decode-4k", "scaling", "together", "load", "startup")
 

@@ -21,7 +21,7 @@ from vita_demo.model.language_model import LanguageModel
 
 Vita = Callable[..., Run]
 CPU = torch.device("cpu")
-GPU_PATHS = ("torch operations", "captured operations", "Triton kernels", "captured kernels")
+GPU_PATHS = ("torch operations", "captured operations", "captured prompt", "Triton kernels", "captured kernels")
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def gpu_paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tape]:
     tape = Tape()
     # The interpreter's time is that of the number of programs.
     monkeypatch.setattr(kernels, "_ROWS", 64)
-    monkeypatch.setattr(decode_paths, "capture_on", lambda _: tape)
+    monkeypatch.setattr(decode_paths, "capture_on", lambda _device, **_options: tape)
     monkeypatch.setattr(self_test, "make_language_model", lambda *_: make_model(SMALL))
     makers = paths_of(torch.device("cuda"))
     monkeypatch.setattr(self_test, "paths_of", lambda _: makers)
@@ -123,7 +123,7 @@ def gpu_paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tape]:
 @pytest.mark.slow
 def test_every_path_of_a_gpu_agrees(subject: Subject, gpu_paths: Tape) -> None:
     results = run(subject)
-    assert list(results)[1:3] + list(results)[5:7] == list(GPU_PATHS)
+    assert list(results)[1:4] + list(results)[6:8] == list(GPU_PATHS)
     states = {name: (result.state, result.reason) for name, result in results.items()}
     assert states.pop("int4")[0] in ("agrees", "left out")
     assert set(states.values()) == {("agrees", None)}

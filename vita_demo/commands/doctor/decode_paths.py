@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -15,6 +15,7 @@ from vita_demo.model.decode.cuda_graph import capture_on
 from vita_demo.model.decode.decoder import Decoder
 from vita_demo.model.decode.gpu_batch_step import GpuBatchStep
 from vita_demo.model.decode.gpu_step import triton_serves
+from vita_demo.model.decode.prefill import Prefill
 from vita_demo.model.language_model import KVCache, LanguageModel
 from vita_demo.model.quantize.linear import row_blocks
 from vita_demo.model.quantize.replace import replace_linears
@@ -24,6 +25,8 @@ CAPACITY = 512
 _LENGTHS = (3, 300)
 _TOKENS = (3, 96, 0, 41)
 _SEQUENCES = len(_TOKENS)
+# Positions of the prompt that a pass of captured prompts reads.
+_PROMPT = 100
 
 Read = Callable[[Tensor], Tensor]
 
@@ -43,6 +46,7 @@ class DecodePath:
         read: reads tokens [n]; returns the logits after each [n, vocab_size].
         tokens: that one pass reads.
         sequences: for each of which one pass reads these.
+        prompt: positions of the prompt that one pass reads instead; 0 for none.
     """
 
     model: LanguageModel
@@ -51,6 +55,7 @@ class DecodePath:
     read: Read
     tokens: int = 1
     sequences: int = 1
+    prompt: int = 0
 
     def logits(self) -> Tensor:
         """Read some prompts, and the same tokens after each; return all logits [N, vocab_size]."""
@@ -66,7 +71,10 @@ class DecodePath:
         return self.prefill(self._prompt(length))
 
     def read_once(self) -> None:
-        """Read what one pass reads, and forget it again."""
+        """Read what one pass reads, and forget it again unless it is a prompt."""
+        if self.prompt:
+            self.read_prompt(self.prompt)
+            return
         length = self.cache.length
         self.read(self._ids()[: self.tokens])
         self.cache.truncate(length)
@@ -123,6 +131,16 @@ def kernels(model: LanguageModel, *, captured: bool) -> DecodePath:
         return logits
 
     return DecodePath(model, cache, lambda prompt: model(prompt, cache), partial(_read_each, read_one))
+
+
+def prompts(model: LanguageModel) -> DecodePath:
+    """Make the captured calls that read short prompts; the tokens after a prompt go through the modules."""
+    path, prefill = modules(model), Prefill(model)
+    capture = capture_on(model.norm.weight.device, share_memory=True)
+    if capture is None:
+        raise LeftOutError("prompts are captured on a GPU only")
+    prefill.prepare(capture)
+    return replace(path, prefill=lambda prompt: prefill(prompt, path.cache), prompt=_PROMPT)
 
 
 def verification(model: LanguageModel) -> DecodePath:
@@ -191,6 +209,7 @@ _ON_CPU: Mapping[str, Maker] = {"CPU step": steps}
 _ON_GPU: Mapping[str, Maker] = {
     "torch operations": partial(steps, captured=False),
     "captured operations": partial(steps, kernels=False),
+    "captured prompt": prompts,
 }
 # What could take the GPU with it comes last.
 _KERNELS: Mapping[str, Maker] = {
