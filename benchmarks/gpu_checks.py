@@ -119,7 +119,7 @@ def check_prefill(shape: Shape) -> None:
         rate, floor_s = work.flop / seconds / 1e12, work.floor_s(machine)
         keep(name, ms=1e3 * seconds, floor_ms=1e3 * floor_s, tflop=work.flop / 1e12, tflop_per_s=rate)
     if kind == "cuda":
-        # Afterwards, as a profile slows down what is launched after it.
+        # Afterwards, as a profile may slow down what is launched after it.
         for name, (call, _) in calls.items():
             _list_kernels(name, call, 12)
         _check_few_tokens(shape, model, "after a profile")
