@@ -25,6 +25,9 @@ from vita_demo.model.vita import VitaModel
 _CPU_CAPACITY_STEP, _GPU_CAPACITY_STEP = 1024, 8192
 # Tiles that the vision encoder is captured for.  More keep a GPU busy longer than launching their operations takes.
 _TILES = (1, 3, 5)
+# Filter-bank frames that the audio encoder is captured for: the fewest that make 128 and 256 positions in it, which is
+# how wide masks of attention need no padding of their own.
+_FRAMES = (515, 1027)
 
 
 class VitaForGeneration(VitaModel):
@@ -43,6 +46,7 @@ class VitaForGeneration(VitaModel):
         self.tokenizer: VitaTokenizer | None = None
         self.prefill = Prefill(self.language_model)
         self._vision: PaddedGraphs | None = None
+        self._audio: PaddedGraphs | None = None
         self._spare: list[Decoder] = []
         # A tuple hides it from torch, which would take it for a submodule.
         self._transformers: tuple[Any] | None = None
@@ -70,25 +74,36 @@ class VitaForGeneration(VitaModel):
             with self.lend_decoder(1):
                 pass
             self.prefill.prepare(capture)
-            self._prepare_vision(capture)
+            self._prepare_encoders(capture)
 
     def encode_groups(self, groups: Tensor) -> Tensor:
         """See ``VitaModel``; few groups are encoded by a captured call, once it is prepared."""
         if self._vision is None or not self._vision.serves(groups):
             return super().encode_groups(groups)
         with self._vision.replay(groups) as features:
-            return features[: len(groups)].clone()
+            return features[: len(groups)].clone()  # [G, P, D]
+
+    def encode_clip(self, fbank: Tensor) -> Tensor:
+        """See ``VitaModel``; a short clip is encoded by a captured call, once it is prepared."""
+        positions = self.config.audio.positions(len(fbank))
+        if self._audio is None or not positions or not self._audio.serves(fbank):
+            return super().encode_clip(fbank)
+        with self._audio.replay(fbank) as features:
+            return features[:positions].clone()  # [P, D]
 
     @torch.inference_mode()
-    def _prepare_vision(self, capture: Capture) -> None:
-        group, side = self.config.tiles_per_feature, self.config.vision.image_size
+    def _prepare_encoders(self, capture: Capture) -> None:
+        group, side, bins = self.config.tiles_per_feature, self.config.vision.image_size, self.config.audio.num_mel_bins
         sizes = sorted({-(-tiles // group) for tiles in _TILES})
-        generator = torch.Generator(self.device).manual_seed(0)
+        generator, encode_groups = torch.Generator(self.device).manual_seed(0), super().encode_groups
         groups = torch.empty(sizes[-1], group, 3, side, side, dtype=self.dtype, device=self.device)
-        groups.normal_(generator=generator)
-        with fall_back_with_warning("the vision encoder cannot be captured as CUDA graphs"):
-            encode = super().encode_groups
-            self._vision = PaddedGraphs(lambda groups, _last: encode(groups), groups, sizes, capture)
+        frames = torch.empty(_FRAMES[-1], bins, device=self.device)
+        for rows in (groups, frames):
+            rows.normal_(generator=generator)
+        with fall_back_with_warning("the encoders cannot be captured as CUDA graphs"):
+            self._vision = PaddedGraphs(lambda rows, _last: encode_groups(rows), groups, sizes, capture)
+            encode = self.audio_encoder
+            self._audio = PaddedGraphs(lambda rows, last: encode(rows[None], last)[0], frames, _FRAMES, capture)
 
     def decoder(self, capacity: int, previous: Decoder | None = None) -> Decoder:
         """Begin a generation of at most ``capacity`` positions, prompt and answer together.

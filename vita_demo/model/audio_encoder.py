@@ -1,6 +1,7 @@
 """The "whale" audio encoder and its adapter: filter-bank frames to language-model positions.
 
-Knows log-mel frames [N, T, mel bins].  The clips of one call have the same length, so there is no padding and no mask.
+Knows log-mel frames [N, T, mel bins].  The clips of one call have the same length; only where a clip is padded to the
+length of a captured call is there a mask.
 """
 
 import math
@@ -81,16 +82,18 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = nn.Parameter(torch.empty(heads, width // heads))
         self.pos_bias_v = nn.Parameter(torch.empty(heads, width // heads))
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Map [N, T, D], with ``positions`` [1, T, D], to [N, T, D]."""
+    def forward(self, x: Tensor, positions: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map [N, T, D], with ``positions`` [1, T, D], to [N, T, D]; a ``bias`` [T] is added to the keys' scores."""
         heads, head_dim = self.pos_bias_u.shape
         shape = (len(x), -1, heads, head_dim)
         q, k, v = self.linear_q(x).view(shape), self.linear_k(x).view(shape), self.linear_v(x).view(shape)
         p = self.linear_pos(positions).view(1, -1, heads, head_dim).expand(shape[0], -1, -1, -1)
         query = torch.cat([q + self.pos_bias_u, q + self.pos_bias_v], dim=-1)  # [N, T, heads, 2·head_dim]
         key = torch.cat([k, p], dim=-1)  # [N, T, heads, 2·head_dim]
+        query, key, v = query.transpose(1, 2), key.transpose(1, 2), v.transpose(1, 2)  # each [N, heads, T, …]
+        mask = None if bias is None else bias.expand(*query.shape[:3], -1)  # [N, heads, T, T]
         attended = F.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), v.transpose(1, 2), scale=1 / math.sqrt(head_dim)
+            query, key, v, attn_mask=mask, scale=1 / math.sqrt(head_dim)
         )  # [N, heads, T, head_dim]
         out: Tensor = self.linear_out(attended.transpose(1, 2).flatten(2))  # [N, T, D]
         return out
@@ -121,10 +124,10 @@ class AudioLayer(nn.Module):
         self.norm2 = nn.LayerNorm(config.hidden_size)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, bias: Tensor | None = None) -> Tensor:
         """Map [N, T, D] to [N, T, D]."""
         normed = self.norm1(x)
-        attended = self.self_attn(normed, positions)
+        attended = self.self_attn(normed, positions, bias)
         if self.concat_linear is not None:
             attended = self.concat_linear(torch.cat([normed, attended], dim=-1))  # [N, T, D]
         x = x + attended
@@ -178,15 +181,28 @@ class AudioEncoder(nn.Module):
         self.after_norm = nn.LayerNorm(width)
         self.adapter = Adapter(config)
 
-    def forward(self, fbank: Tensor) -> Tensor:
-        """Encode a clip's filter bank [N, T, mel bins] to [N, P, language-model width], P = ``config.positions(T)``."""
+    def forward(self, fbank: Tensor, last: Tensor | None = None) -> Tensor:
+        """Encode a clip's filter bank [N, T, mel bins] to [N, P, language-model width], P = ``config.positions(T)``.
+
+        Frames after that with the index ``last`` [1] are padding.  They change nothing before them, and positions that
+        are theirs alone mean nothing.
+        """
         dtype = self.after_norm.weight.dtype
         x = self.subsampling(self.cmvn(fbank).to(dtype))  # [N, T/4, D]
         x = self.embed(x) * math.sqrt(self.config.hidden_size)
         positions = sinusoids(x.shape[1], x.shape[2], x.device).to(dtype)
+        padding = bias = None
+        if last is not None:
+            # The two convolutions of ``subsampling`` leave (⌊last / 2⌋ - 1) / 2 positions of the clip.
+            padding = torch.arange(x.shape[1], device=x.device) >= (last // 2 - 1) // 2  # [T/4]
+            bias = x.new_zeros(x.shape[1]).masked_fill(padding, float("-inf"))  # [T/4]
         for layer in self.encoders:
-            x = layer(x, positions)
-        out: Tensor = self.adapter(self.after_norm(x))  # [N, P, language-model width]
+            x = layer(x, positions, bias)
+        x = self.after_norm(x)
+        if padding is not None:
+            # The adapter sees zeros after the last position.
+            x = x.masked_fill(padding[:, None], 0)
+        out: Tensor = self.adapter(x)  # [N, P, language-model width]
         return out
 
 

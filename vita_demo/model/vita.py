@@ -79,7 +79,11 @@ class VitaModel(nn.Module):
     @torch.inference_mode()
     def encode_audio(self, fbank: NDArray[np.float32] | Tensor) -> Tensor:
         """Encode a clip's filter bank [T, mel bins] to audio features [P, D] in the language model's width."""
-        encoded: Tensor = self.audio_encoder(torch.as_tensor(fbank).to(self.device)[None])  # [1, P, D]
+        return self.encode_clip(torch.as_tensor(fbank).to(self.device))
+
+    def encode_clip(self, fbank: Tensor) -> Tensor:
+        """Encode a filter bank on the model's device [T, mel bins] to audio features [P, D]."""
+        encoded: Tensor = self.audio_encoder(fbank[None])  # [1, P, D]
         return encoded[0]  # [P, D]
 
     @torch.inference_mode()

@@ -364,7 +364,7 @@ def test_a_prompt_on_another_stream_is_read_by_the_modules(captured_prompts: tup
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_pictures_of_few_tiles_are_encoded_as_by_the_modules(dtype: torch.dtype) -> None:
+def test_small_pictures_and_short_clips_are_encoded_as_by_the_modules(dtype: torch.dtype) -> None:
     config = VitaConfig.from_pretrained(resource(*SETTINGS["tiny"]))
     model = VitaForGeneration(config).to(dtype)
     model.audio_encoder.cmvn.float()
@@ -374,10 +374,10 @@ def test_pictures_of_few_tiles_are_encoded_as_by_the_modules(dtype: torch.dtype)
     model = model.to(DEVICE).requires_grad_(False)
     size = config.vision.image_size
     pictures = [torch.randn(count, 3, size, size, device=DEVICE) for count in range(1, 7)]
-    expected = [model.encode_images(tiles) for tiles in pictures]
+    clips = [torch.randn(frames, config.audio.num_mel_bins) for frames in (350, 7, 515, 1027, 1028)]
+    expected = [*map(model.encode_images, pictures), *map(model.encode_audio, clips)]
     model.prepare()
-    assert model._vision is not None, "it fell back"
-    for tiles, features in zip(pictures, expected, strict=True):
-        assert near(model.encode_images(tiles), features)
-    for tiles, features in zip(pictures, expected, strict=True):
-        assert near(model.encode_images(tiles), features), "after others"
+    assert model._audio is not None, "it fell back"
+    for _ in range(2):
+        found = [*map(model.encode_images, pictures), *map(model.encode_audio, clips)]
+        assert all(map(near, found, expected))

@@ -28,6 +28,7 @@ def tape(model: VitaForGeneration, monkeypatch: pytest.MonkeyPatch) -> Tape:
     monkeypatch.setattr("vita_demo.model.decode.gpu_step.triton_serves", lambda *_: False)
     monkeypatch.setattr(model, "_spare", [])
     monkeypatch.setattr(model, "_vision", None)
+    monkeypatch.setattr(model, "_audio", None)
     monkeypatch.setattr(model, "prefill", Prefill(model.language_model))
     return tape
 
@@ -91,6 +92,22 @@ def test_a_picture_of_few_tiles_is_encoded_by_a_captured_call(model: VitaForGene
     for tiles, features in zip(pictures, expected, strict=True):
         assert torch.allclose(model.encode_images(tiles), features, rtol=1e-4, atol=1e-4)
     assert tape.replays == replays + 5, "of up to 5 tiles"
+
+
+@torch.inference_mode()
+def test_a_short_clip_is_encoded_by_a_captured_call(model: VitaForGeneration, tape: Tape) -> None:
+    bins, short = model.config.audio.num_mel_bins, (7, 8, 11, 350, 514, 515, 516, 900, 1027)
+    clips = [torch.randn(frames, bins) for frames in (*short, 1028)]
+    expected = [model.encode_audio(fbank) for fbank in clips]
+    model.prepare()
+    replays = tape.replays
+    for fbank, features in zip(clips, expected, strict=True):
+        found = model.encode_audio(fbank)
+        assert found.shape == features.shape
+        assert torch.allclose(found, features, rtol=1e-4, atol=1e-4)
+    assert tape.replays == replays + len(short)
+    with pytest.raises(RuntimeError):
+        model.encode_audio(clips[0][:6])
 
 
 def test_a_decoder_that_is_too_small_is_dropped_before_a_larger_one_is_made(

@@ -16,7 +16,7 @@ from vita_demo.model.decode.cuda_graph import Call, Capture
 RowFunction = Callable[[Tensor, Tensor], Tensor]
 """Maps rows [n, …] and the index of the last of them that is no padding [1] to a result.
 
-What it computes of a row depends on no later row.
+Padding changes nothing of what it computes of the rows before.
 """
 
 
