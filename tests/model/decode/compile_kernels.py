@@ -16,7 +16,7 @@ from vita_demo.model.decode import triton_kernels as step
 from vita_demo.model.quantize import triton_kernels as quantized
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-INTEGERS = ("m", "n", "k", "length", "high_bits", "low_bits", "capacity", "kv_heads")
+INTEGERS = ("m", "n", "k", "length", "parts", "high_bits", "low_bits", "capacity", "kv_heads")
 TYPES = {
     "position": "*i64",
     "attended": "*fp32",
@@ -50,7 +50,7 @@ def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict) -> t
     aligned = {
         (index,): [["tt.divisibility", 16]]
         for index, (name, kind) in enumerate(signature.items())
-        if kind.startswith("*") or (kind == "i32" and name not in ("m", "kv_heads"))
+        if kind.startswith("*") or (kind == "i32" and name not in ("m", "parts", "kv_heads"))
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
@@ -101,13 +101,27 @@ def measure_all(dtype: str) -> list[Compiled]:
         measure_product(step._multiply, "multiply", dtype, 4 * 1024 * item_bytes, along, rows=4, columns=1024)
         for along in ("", "added", "normed", "normed added", "normed gated")
     ]
-    eight, four = {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "pairs": "*i32"}
-    for along in ("", "added", "gated"):
+    eight, four = {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "scales": "*bf16"}
+    for along in ("", "added", "gated", "normed added", "normed gated"):
         found.append(measure_product(quantized._int8, "int8", dtype, 4 * 1024, along, eight, rows=4, columns=1024))
         for group in (128, 64, 32):
             name = "int4" if group == 128 else f"int4/{group}"
             sizes = {"rows": 8, "words": 512, "group": group}
             found.append(measure_product(quantized._int4, name, dtype, 8 * 512 * 4, along, four, **sizes))
+    found.append(
+        measure(
+            quantized._dequantize_int8,
+            "dequantize int8",
+            dtype,
+            8 * 512,
+            {"packed": "*i8", "scales": "*bf16"},
+            {"rows": 8, "columns": 512},
+        )
+    )
+    for group in (128, 64, 32):
+        name = "dequantize int4" if group == 128 else f"dequantize int4/{group}"
+        sizes = {"rows": 16, "words": 64, "group": group}
+        found.append(measure(quantized._dequantize_int4, name, dtype, 16 * 64 * 4, four, sizes))
     attention = {"group": 7, "rows": 16, "head_dim": 128, "splits": 32, "block": 64}
     found.append(measure(step._attend, "attend", dtype, 2 * 64 * 128 * item_bytes, {}, attention))
     combination = {"head_dim": 128, "splits": 32}

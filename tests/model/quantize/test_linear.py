@@ -70,6 +70,23 @@ def test_rows_may_be_filled_in_any_blocks(quantize: str, weight: torch.Tensor) -
     assert torch.equal(whole.scales, parts.scales)
 
 
+@pytest.mark.parametrize(
+    ("rows", "values", "multiple", "steps"),
+    [
+        (37888, 1 << 27, 128, [18944, 18944]),
+        (3584, 1 << 27, 128, [3584]),
+        (1000, 3584 * 300, 128, [256, 256, 256, 232]),
+        (10, 3584 * 4, 1, [4, 4, 2]),
+        (3, 1, 1, [1, 1, 1]),
+        (200, 1, 128, [128, 72]),
+    ],
+)
+def test_blocks_are_about_equal_and_aligned(rows: int, values: int, multiple: int, steps: list[int]) -> None:
+    blocks = [*row_blocks(rows, 3584, values, multiple)]
+    assert [block.stop - block.start for block in blocks] == steps
+    assert [index for block in blocks for index in range(rows)[block]] == [*range(rows)]
+
+
 @pytest.mark.parametrize("quantize", FORMATS)
 @pytest.mark.parametrize("rows", [1, 5, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

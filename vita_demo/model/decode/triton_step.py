@@ -14,8 +14,7 @@ from vita_demo.model.quantize.linear import QuantizedLinear
 class TritonStep(TorchStep):
     """Reads one token of one sequence.
 
-    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.  With quantized weights it
-    is eight, as their products take no norm along.
+    Six kernels a layer: norms, gate, biases and residuals are part of the matrix products.
     """
 
     def project(self, layer: DecoderLayer, x: Tensor) -> Tensor:
@@ -55,28 +54,19 @@ def multiply(
 
     The layer's bias is added unless there is another ``addend``.
     """
-    if isinstance(linear, QuantizedLinear):
-        return _multiply_quantized(linear, x, norm, gated, addend)
-    return triton_kernels.multiply(
-        x,
-        linear.weight,
-        norm=None if norm is None else norm.weight,
-        eps=0.0 if norm is None else norm.eps,
-        gated=gated,
-        addend=linear.bias if addend is None else addend,
-    )
-
-
-def _multiply_quantized(
-    linear: QuantizedLinear, x: Tensor, norm: RMSNorm | None, gated: bool, addend: Tensor | None
-) -> Tensor:
-    """Do the same with quantized weights; their kernels take no norm along."""
-    if norm is not None:
-        x = norm(x)  # [1, K]
     bias = linear.bias if addend is None else addend
+    weight, eps = (None, 0.0) if norm is None else (norm.weight, norm.eps)
+    if not isinstance(linear, QuantizedLinear):
+        return triton_kernels.multiply(x, linear.weight, norm=weight, eps=eps, gated=gated, addend=bias)
     products = triton_products(x.device) if linear.by_triton else {}
     if products:
-        return products[linear.format](x, linear.packed, linear.scales, addend=bias, gated=gated)
+        multiply_one = products[linear.format]
+        return multiply_one(x, linear.packed, linear.scales, norm=weight, eps=eps, gated=gated, addend=bias)
+    return _multiply_by_operations(linear, x if norm is None else norm(x), gated, bias)
+
+
+def _multiply_by_operations(linear: QuantizedLinear, x: Tensor, gated: bool, bias: Tensor | None) -> Tensor:
+    """Do the same with weights that are packed for another kernel."""
     product = linear.matmul(x).to(x.dtype)  # [1, N], gated [1, 2·N]
     if gated:
         gate, up = product.chunk(2, dim=-1)  # each [1, N]

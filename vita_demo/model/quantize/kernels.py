@@ -22,11 +22,23 @@ Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` to [M, N]; on the CPU to float32."""
 
 
-class TritonProduct(Protocol):
-    """A product that can also gate its sums, and add a bias or residual to a single row."""
+Dequantizer = Callable[[Tensor, Tensor, torch.dtype], Tensor]
+"""Turns some rows of a layer's ``packed`` and ``scales`` into a weight [R, K]."""
 
-    def __call__(
-        self, x: Tensor, packed: Tensor, scales: Tensor, *, addend: Tensor | None = None, gated: bool = False
+
+class TritonProduct(Protocol):
+    """A product that can also apply a norm, gate its sums, and add a bias or residual to a single row."""
+
+    def __call__(  # noqa: PLR0913 - what a decode step fuses into a product
+        self,
+        x: Tensor,
+        packed: Tensor,
+        scales: Tensor,
+        *,
+        norm: Tensor | None = None,
+        eps: float = 0.0,
+        addend: Tensor | None = None,
+        gated: bool = False,
     ) -> Tensor:
         """See ``multiply_int4`` of the Triton kernels."""
 
@@ -48,6 +60,16 @@ def triton_products(device: torch.device) -> Mapping[str, TritonProduct]:
         logger.warning("Triton cannot be used (%s): each product on the GPU dequantizes its weights, slowly", reason)
         return {}
     return {"int8": multiply_int8, "int4": multiply_int4}
+
+
+@cache
+def triton_dequantizers(device: torch.device) -> Mapping[str, Dequantizer]:
+    """Return what dequantizes each format's weights in one pass; none where ``triton_products`` has none."""
+    if not triton_products(device):
+        return {}
+    from vita_demo.model.quantize.triton_kernels import dequantize_int4, dequantize_int8
+
+    return {"int8": dequantize_int8, "int4": dequantize_int4}
 
 
 @cache

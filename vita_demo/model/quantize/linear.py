@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from vita_demo.errors import ConfigError
 from vita_demo.model.ops.bfloat16_linear import float32_is_faster
-from vita_demo.model.quantize.kernels import MAX_GPU_KERNEL_ROWS, triton_products
+from vita_demo.model.quantize.kernels import MAX_GPU_KERNEL_ROWS, triton_dequantizers, triton_products
 
-# Values of a dequantized block: what stays in a processor's cache, and what is little of a GPU's memory.
-_CPU_BLOCK_VALUES, _CUDA_BLOCK_VALUES = 1 << 19, 1 << 24
+# Values of a dequantized block.  On a CPU they stay in the cache.  On a GPU a product needs many rows to occupy all of
+# it: most matrices of 7 billion weights are one block, and the temporary is at most 256 MiB in 16 bits.
+_CPU_BLOCK_VALUES, _CUDA_BLOCK_VALUES = 1 << 19, 1 << 27
+# Of so many rows each block but the last has a multiple: cuBLAS is fast where outputs are aligned.
+_CUDA_BLOCK_ROWS = 128
 # Values that are quantized at once, in float32.
 _QUANTIZE_BLOCK_VALUES = 1 << 20
 # The kernels for the CPU multiply row by row: from this many rows on, dequantizing is faster.
@@ -109,12 +112,29 @@ class QuantizedLinear(nn.Module, ABC):
         native = cuda or (x.dtype == torch.bfloat16 and not float32_is_faster())
         x = x if native else x.float()
         out = x.new_empty(len(x), self.out_features)  # [M, N]
-        for rows in row_blocks(self.out_features, self.in_features, _CUDA_BLOCK_VALUES if cuda else _CPU_BLOCK_VALUES):
-            torch.mm(x, self.dequantize(rows, x.dtype).t(), out=out[:, rows])
+        size = (_CUDA_BLOCK_VALUES, _CUDA_BLOCK_ROWS) if cuda else (_CPU_BLOCK_VALUES, 1)
+        for rows in row_blocks(self.out_features, self.in_features, *size):
+            torch.mm(x, self._dequantize_block(rows, x.dtype).t(), out=out[:, rows])
         return out
 
+    def _dequantize_block(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows of the weight, [R, K], by the device's kernel where it has one."""
+        kernels = triton_dequantizers(self.packed.device) if self.by_triton else {}
+        if kernels:
+            return kernels[self.format](self.packed[rows], self.scales[rows], dtype)
+        return self.dequantize(rows, dtype)
 
-def row_blocks(rows: int, columns: int, values: int | None = None) -> Iterator[slice]:
-    """Cut a matrix into blocks of whole rows of at most so many ``values``, by default what is quantized at once."""
-    step = max(1, (values or _QUANTIZE_BLOCK_VALUES) // columns)
+
+def row_blocks(rows: int, columns: int, values: int | None = None, multiple: int = 1) -> Iterator[slice]:
+    """Cut a matrix into blocks of whole rows, as equal as possible.
+
+    Args:
+        rows: of the matrix.
+        columns: of the matrix.
+        values: that a block has at most, unless ``multiple`` rows have more; by default what is quantized at once.
+        multiple: each block but the last has a multiple of so many rows.
+    """
+    most = max(1, (values or _QUANTIZE_BLOCK_VALUES) // columns // multiple)
+    blocks = -(-rows // (most * multiple))
+    step = -(-rows // (blocks * multiple)) * multiple
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -1,8 +1,8 @@
-"""Kernels for a GPU that multiply a few rows by quantized weights.
+"""Kernels for a GPU that multiply a few rows by quantized weights, or dequantize them in one pass.
 
-Each program computes some outputs of one row of x, reading long contiguous stretches of the weight.  Programs for the
-same part of the weight have neighbouring ids, so that they run together and all but the first read it from the GPU's
-cache.
+In a product each program computes some outputs of one row of x, reading long contiguous stretches of the weight.
+Programs for the same part of the weight have neighbouring ids, so that they run together and all but the first read it
+from the GPU's cache.
 """
 
 import torch
@@ -19,23 +19,41 @@ _INT4_ROWS = 8
 _INT4_WORDS = 512
 # Two of a word's four-bit values, where a float32's mantissa begins and where it has the next four bits.
 _HIGH_BITS, _LOW_BITS = 0x780000, 0x078000
+# What a program dequantizes: 32 values a thread in int8, and 64 in int4.  Rows are often multiples of 512 columns.
+_DEQUANTIZE_ROWS, _DEQUANTIZE_COLUMNS = 8, 512
+_DEQUANTIZE_INT4_ROWS, _DEQUANTIZE_WORDS = 16, 64
 
 
 def multiply_int8(
-    x: Tensor, packed: Tensor, scales: Tensor, *, addend: Tensor | None = None, gated: bool = False
+    x: Tensor,
+    packed: Tensor,
+    scales: Tensor,
+    *,
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    addend: Tensor | None = None,
+    gated: bool = False,
 ) -> Tensor:
     """Multiply [M, K] by int8 [N, K] with a scale for each row [N] to [M, N]; see ``multiply_int4``."""
     m, k, n, outputs = *x.shape, *_count(packed, _ROWS, gated)
     out = x.new_empty(m, n)
     with torch.cuda.device_of(x):
         _int8[m * triton.cdiv(n, outputs),](
-            x.contiguous(), packed, scales, addend, out, m, n, k, addend is not None, gated, _ROWS, _COLUMNS
-        )
+            x.contiguous(), norm, packed, scales, addend, out, m, n, k, eps,
+            norm is not None, addend is not None, gated, _ROWS, _COLUMNS,
+        )  # fmt: skip
     return out
 
 
 def multiply_int4(
-    x: Tensor, packed: Tensor, scales: Tensor, *, addend: Tensor | None = None, gated: bool = False
+    x: Tensor,
+    packed: Tensor,
+    scales: Tensor,
+    *,
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    addend: Tensor | None = None,
+    gated: bool = False,
 ) -> Tensor:
     """Multiply a few rows by a weight of four bits.
 
@@ -43,6 +61,8 @@ def multiply_int4(
         x: [M, K].
         packed: uint8 [N, K / 2], with ``gated`` [2·N, K / 2]: it stacks gate and up; laid out by ``pack_words``.
         scales: scales and zeros [N, K / group, 2], with ``gated`` of 2·N rows.
+        norm: weight [K] of a root-mean-square norm to apply to x first.
+        eps: the norm's.
         addend: bias or residual to add to the only row, N values.
         gated: return silu(gate) · up.
 
@@ -51,11 +71,38 @@ def multiply_int4(
     """
     m, k, n, outputs = *x.shape, *_count(packed, _INT4_ROWS, gated)
     out = x.new_empty(m, n)
-    words, pairs = packed.view(torch.int32), scales.view(torch.int32)  # [N, K / 8], [N, K / group, 1]
+    words = packed.view(torch.int32)  # [N, K / 8]
     with torch.cuda.device_of(x):
         _int4[m * triton.cdiv(n, outputs),](
-            x.contiguous(), words, pairs, addend, out, m, n, k // 8, _HIGH_BITS, _LOW_BITS,
-            addend is not None, gated, _INT4_ROWS, _INT4_WORDS, k // scales.shape[1],
+            x.contiguous(), norm, words, scales, addend, out, m, n, k // 8, eps, _HIGH_BITS, _LOW_BITS,
+            norm is not None, addend is not None, gated, _INT4_ROWS, _INT4_WORDS, k // scales.shape[1],
+        )  # fmt: skip
+    return out
+
+
+def dequantize_int8(packed: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the weight [N, K] of int8 [N, K] with a scale for each row [N]; see ``Int8Linear.dequantize``."""
+    n, k = packed.shape
+    out = packed.new_empty(n, k, dtype=dtype)
+    parts = triton.cdiv(k, _DEQUANTIZE_COLUMNS)
+    with torch.cuda.device_of(packed):
+        _dequantize_int8[parts * triton.cdiv(n, _DEQUANTIZE_ROWS),](
+            packed, scales, out, n, k, parts, _DEQUANTIZE_ROWS, _DEQUANTIZE_COLUMNS
+        )
+    return out
+
+
+def dequantize_int4(packed: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the weight [N, K] of what ``multiply_int4`` takes; see ``dequantize_words``."""
+    n, k = packed.shape[0], packed.shape[1] * 2
+    out = packed.new_empty(n, k, dtype=dtype)
+    words = packed.view(torch.int32)  # [N, K / 8]
+    parts = triton.cdiv(k // 8, _DEQUANTIZE_WORDS)
+    with torch.cuda.device_of(packed):
+        # Torch rounds the product before it adds: here both must not become one operation.
+        _dequantize_int4[parts * triton.cdiv(n, _DEQUANTIZE_INT4_ROWS),](
+            words, scales, out, n, k // 8, parts, _DEQUANTIZE_INT4_ROWS, _DEQUANTIZE_WORDS, k // scales.shape[1],
+            enable_fp_fusion=False,
         )  # fmt: skip
     return out
 
@@ -67,46 +114,65 @@ def _count(packed: Tensor, rows: int, gated: bool) -> tuple[int, int]:
 
 @triton.jit
 def _int8(
-    x, weight, scales, addend, out, m, n, k,
-    added: tl.constexpr, gated: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
+    x, norm, weight, scales, addend, out, m, n, k, eps,
+    normed: tl.constexpr, added: tl.constexpr, gated: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
+    # A thread loads eight columns of each row, and of x just the same: it needs nothing that another has loaded.
     row, program = tl.program_id(0) % m, tl.program_id(0) // m
     at, there = rows_of(program, n, gated, rows)
-    lines = weight + at.to(tl.int64)[:, None] * k
-    total = tl.zeros([rows, columns], dtype=tl.float32)
+    column = tl.max_contiguous(tl.arange(0, columns)[None, :], [1, 8])
+    x += row * k + column
+    weight += at.to(tl.int64)[:, None] * k + column
+    total = tl.zeros([rows, columns // 8], dtype=tl.float32)
+    squares = tl.zeros([1, columns], dtype=tl.float32)
     for start in range(0, k, columns):
-        column = start + tl.arange(0, columns)
-        inside = column < k
-        values = tl.load(x + row * k + column, mask=inside, other=0.0).to(tl.float32)
-        integers = tl.load(lines + column[None, :], mask=there[:, None] & inside[None, :], other=0)
-        total += integers.to(tl.float32) * values[None, :]
-    scale = tl.load(scales + at, mask=there, other=0.0).to(tl.float32)
-    store_sums(tl.sum(total, axis=1) * scale, program, n, addend, out + row * n, added, gated, rows)
+        inside = column < k - start
+        integers = tl.load(weight + start, mask=there[:, None] & inside, other=0, eviction_policy="evict_first")
+        values = tl.load(x + start, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        if normed:
+            squares += values * values
+            values *= tl.load(norm + start + column, mask=inside, other=0.0, eviction_policy="evict_last").to(
+                tl.float32
+            )
+        total += tl.sum(tl.reshape(integers.to(tl.float32) * values, [rows, columns // 8, 8]), axis=2)
+    sums = tl.sum(total, axis=1) * tl.load(scales + at, mask=there, other=0.0).to(tl.float32)
+    if normed:
+        # The norm's factor is the same for the whole row.
+        sums *= tl.rsqrt(tl.sum(tl.sum(squares, axis=1), axis=0) / k + eps)
+    store_sums(sums, program, n, addend, out + row * n, added, gated, rows)
 
 
 @triton.jit
 def _int4(
-    x, weight, pairs, addend, out, m, n, length, high_bits, low_bits,
-    added: tl.constexpr, gated: tl.constexpr, rows: tl.constexpr, words: tl.constexpr, group: tl.constexpr,
+    x, norm, weight, scales, addend, out, m, n, length, eps, high_bits, low_bits,
+    normed: tl.constexpr, added: tl.constexpr, gated: tl.constexpr, rows: tl.constexpr, words: tl.constexpr,
+    group: tl.constexpr,
 ):  # fmt: skip
     # Four consecutive words have one scale, and the first values of each are consecutive columns, as the second are, …:
     # so a thread needs nothing that another has loaded.  That N is a multiple of ``rows`` is the format's rule.
     row, program = tl.program_id(0) % m, tl.program_id(0) // m
     at = rows_of(program, n, gated, rows)[0][:, None]
-    word, quad = tl.arange(0, words)[None, :], tl.arange(0, words // 4)[None, :]
+    word, half = tl.arange(0, words)[None, :], tl.arange(0, words // 2)[None, :]
     column = word // (group // 8) * group + word % (group // 8)
-    x += row * length * 8 + tl.multiple_of(tl.max_contiguous(column, [1, 4]), [1, 4])
+    column = tl.multiple_of(tl.max_contiguous(column, [1, 4]), [1, 4])
+    x += row * length * 8
     weight += at.to(tl.int64) * length + word
-    pairs += at * (length // (group // 8)) + quad // (group // 32)
+    scales += at * (length // (group // 8) * 2) + _pairs_of(words // 4, group // 32)
     total = tl.zeros([rows, words // 4], dtype=tl.float32)
+    squares = tl.zeros([1, words], dtype=tl.float32)
     for start in range(0, length, words):
         inside = word < length - start
         integers = tl.load(weight + start, mask=inside, other=0, eviction_policy="evict_first")
-        pair = tl.load(pairs + start // (group // 8), mask=quad < (length - start) // 4, other=0)
+        pair = tl.load(scales + start // (group // 8) * 2, mask=half < (length - start) // 2, other=0.0)
         for index in tl.static_range(4):
-            columns = x + start * 8 + 2 * index * (group // 8)
-            even = tl.load(columns, mask=inside, other=0.0).to(tl.float32)
-            odd = tl.load(columns + group // 8, mask=inside, other=0.0).to(tl.float32)
+            first_column = start * 8 + 2 * index * (group // 8) + column
+            second_column = first_column + group // 8
+            even = tl.load(x + first_column, mask=inside, other=0.0).to(tl.float32)
+            odd = tl.load(x + second_column, mask=inside, other=0.0).to(tl.float32)
+            if normed:
+                squares += even * even + odd * odd
+                even *= tl.load(norm + first_column, mask=inside, other=0.0).to(tl.float32)
+                odd *= tl.load(norm + second_column, mask=inside, other=0.0).to(tl.float32)
             # No conversion: under the exponents of 256 and of 16 these bits are 256 + q and 16 + q.  The masks are
             # arguments, as for constants the assembler would load each again and again.
             moved = integers << (15 - 8 * index) if index < 2 else integers >> (8 * index - 15)
@@ -123,7 +189,61 @@ def _int4(
         offset = tl.sum(tl.reshape(264.0 * evens + 24.0 * odds, [1, words // 4, 4]), axis=2)
         values = tl.sum(tl.reshape(evens + odds, [1, words // 4, 4]), axis=2)
         product = tl.sum(tl.reshape(dot, [rows, words // 4, 4]), axis=2) - offset
-        # A pair is a scale and a zero in bfloat16, the upper half of a float32.
-        scale, zero = (pair << 16).to(tl.float32, bitcast=True), (pair & -65536).to(tl.float32, bitcast=True)
+        scale, zero = tl.split(tl.reshape(pair.to(tl.float32), [rows, words // 4, 2]))
         total += product * scale + values * zero
-    store_sums(tl.sum(total, axis=1), program, n, addend, out + row * n, added, gated, rows)
+    sums = tl.sum(total, axis=1)
+    if normed:
+        sums *= tl.rsqrt(tl.sum(tl.sum(squares, axis=1), axis=0) / (length * 8) + eps)
+    store_sums(sums, program, n, addend, out + row * n, added, gated, rows)
+
+
+@triton.jit
+def _dequantize_int8(packed, scales, out, n, k, parts, rows: tl.constexpr, columns: tl.constexpr):
+    # Threads load and store eight values at a time: the same ones, so that none passes through shared memory.
+    row = tl.program_id(0) // parts * rows + tl.arange(0, rows)[:, None]
+    column = tl.program_id(0) % parts * columns + tl.max_contiguous(tl.arange(0, columns)[None, :], [1, 8])
+    at, inside = row.to(tl.int64) * k + column, (row < n) & (column < k)
+    dtype: tl.constexpr = out.dtype.element_ty
+    scale = tl.load(scales + row, mask=row < n, other=0.0).to(dtype).to(tl.float32)
+    integers = tl.load(packed + at, mask=inside, other=0, eviction_policy="evict_first")
+    tl.store(out + at, (integers.to(tl.float32) * scale).to(dtype), mask=inside)
+
+
+@triton.jit
+def _dequantize_int4(
+    weight, scales, out, n, length, parts, rows: tl.constexpr, words: tl.constexpr, group: tl.constexpr
+):
+    # A thread takes words whose first values are consecutive columns, as the second are, …: it stores 16 bytes of each.
+    unit: tl.constexpr = min(8, group // 8)
+    units: tl.constexpr = words // unit
+    row, start = tl.program_id(0) // parts * rows + tl.arange(0, rows)[:, None], tl.program_id(0) % parts * words
+    word = start + tl.arange(0, words)[None, :]
+    inside = (row < n) & (word < length)
+    integers = tl.load(weight + row.to(tl.int64) * length + word, mask=inside, other=0, eviction_policy="evict_first")
+    half = tl.arange(0, 2 * units)[None, :]
+    scales += row * (length // (group // 8) * 2) + start // (group // 8) * 2 + _pairs_of(units, group // 8 // unit)
+    pair = tl.load(scales, mask=(row < n) & (half < (length - start) // unit * 2), other=0.0)
+    # Rounded as torch's operations round.
+    dtype: tl.constexpr = out.dtype.element_ty
+    scale, zero = tl.split(tl.reshape(pair.to(dtype).to(tl.float32), [rows, units, 2]))
+    lowest = (zero - (8.0 * scale).to(dtype).to(tl.float32)).to(dtype).to(tl.float32)
+    scale, lowest = _repeat(scale, rows, units, unit), _repeat(lowest, rows, units, unit)
+    column = word // (group // 8) * group + word % (group // 8)
+    out += row.to(tl.int64) * (length * 8) + tl.multiple_of(tl.max_contiguous(column, [1, unit]), [1, unit])
+    for index in tl.static_range(8):
+        product = (((integers >> 4 * index) & 15).to(tl.float32) * scale).to(dtype).to(tl.float32)
+        tl.store(out + index * (group // 8), (product + lowest).to(dtype), mask=inside)
+
+
+@triton.jit
+def _repeat(values, rows: tl.constexpr, units: tl.constexpr, unit: tl.constexpr):
+    """Repeat each of [rows, units] for the words of its unit, [rows, units · unit]."""
+    return tl.reshape(tl.broadcast_to(values[:, :, None], [rows, units, unit]), [rows, units * unit])
+
+
+@triton.jit
+def _pairs_of(count: tl.constexpr, repeats: tl.constexpr):
+    """Return where scale and zero are, [1, 2 · count], for so many parts of a row, ``repeats`` of which share them."""
+    at = tl.arange(0, 2 * count)[None, :]
+    # A pair is loaded at once, by the thread that has its part.
+    return tl.multiple_of(tl.max_contiguous(at // (2 * repeats) * 2 + at % 2, [1, 2]), [1, 2])
