@@ -295,7 +295,7 @@ def greedy_ids(decoder: Decoder, logits: Tensor, count: int = 20) -> list[int]:
 def test_a_captured_prompt_is_that_of_the_modules(captured_prompts: tuple[LanguageModel, Prefill], length: int) -> None:
     """Into a decoder and into a slot, after a longer one; a second turn and the answers go on alike."""
     model, prefill = captured_prompts
-    decoder, theirs = make_decoder(model, prefill=prefill), make_decoder(model, captured=False)
+    decoder, theirs = (make_decoder(model, captured=False, prefill=reader) for reader in (prefill, None))
     slots = Slots(model, 2, 1024, prefill=prefill)
     decoder.prefill(make_prompt(model, 512, seed=5))
     decoder.cache.truncate(0)
