@@ -56,7 +56,8 @@ def check_lengths(shape: Shape) -> None:
     """Read sizes that nobody has read, again, and in a new thread, by what answers use."""
     model, device, prompts = shape.build_whole(), shape.device, _PROMPTS[shape.device.type]
     size = model.config.vision.image_size
-    keep("preparing the model", ms=1e3 * timed(model.prepare, device))
+    keep("preparing the decode step", ms=1e3 * timed(model.prepare, device))
+    keep("preparing prompts, pictures and clips", ms=1e3 * timed(model.prepare_inputs, device))
     decoder = model.decoder(max(prompts))
 
     def measure(name: str, call: Callable[[], object]) -> None:

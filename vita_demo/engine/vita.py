@@ -66,13 +66,19 @@ class VitaForGeneration(VitaModel):
         return self._transformers[0]
 
     def prepare(self) -> None:
-        """On a GPU capture what answers replay, so that none waits for it; call it when the weights are there."""
+        """On a GPU capture a decode step, so that no answer waits for it; call it when the weights are there."""
         configure(self.device)
-        capture = capture_on(self.device, share_memory=True)
-        if capture is not None:
-            # A decoder first: after a capture that failed there is no other.
+        if self._captures:
             with self.lend_decoder(1):
                 pass
+
+    def prepare_inputs(self) -> None:
+        """On a GPU capture how short prompts and small media are read.
+
+        That takes seconds and saves milliseconds of each answer: it pays where many are made.
+        """
+        capture = capture_on(self.device, share_memory=True)
+        if capture is not None and self._vision is None:
             self.prefill.prepare(capture)
             self._prepare_encoders(capture)
 

@@ -28,6 +28,7 @@ def claim_slots(model: VitaForGeneration, count: int | None = None, positions: i
     """
     if count is not None and (not isinstance(count, int) or count < 1):
         raise ConfigError(f"--slots {count} must be a whole number, at least 1; without it as many are taken as fit")
+    model.prepare_inputs()
     text, device = model.config.text, model.device
     position_bytes = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
     share = _SHARE_OF_GPU if device.type == "cuda" else _SHARE_OF_MACHINE

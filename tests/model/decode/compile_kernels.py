@@ -27,7 +27,6 @@ TYPES = {
     **dict.fromkeys(INTEGERS, "i32"),
 }
 FLAGS = {"normed": "norm", "gated": None, "added": "addend"}
-THREADS = 128
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Compiled:
     barriers: int
 
 
-def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict) -> tuple[bytes, int]:
+def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict, warps: int) -> tuple[bytes, int]:
     known = TYPES | pointers | dict.fromkeys(constants, "constexpr")
     signature = {name: known.get(name, "*" + dtype) for name in kernel.arg_names}
     # As when it is launched with lengths and addresses that are multiples of 16.
@@ -53,7 +52,7 @@ def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict) -> t
         if kind.startswith("*") or (kind == "i32" and name not in ("m", "parts", "kv_heads"))
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     return compiled.asm["cubin"], compiled.metadata.shared
 
 
@@ -76,8 +75,10 @@ def longest_loop(listing: str) -> list[str]:
     return max(loops, key=len)
 
 
-def measure(kernel, name: str, dtype: str, loop_bytes: int, pointers: dict[str, str], constants: dict) -> Compiled:
-    cubin, shared = assemble(kernel, dtype, pointers, constants)
+def measure(
+    kernel, name: str, dtype: str, loop_bytes: int, pointers: dict[str, str], constants: dict, warps: int = 4
+) -> Compiled:
+    cubin, shared = assemble(kernel, dtype, pointers, constants, warps)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
@@ -85,14 +86,17 @@ def measure(kernel, name: str, dtype: str, loop_bytes: int, pointers: dict[str, 
         loop = longest_loop(tool("nvdisasm", "-c", file))
     wide = sum("LDG" in instruction and ".128" in instruction for instruction in loop)
     barriers = sum(instruction.startswith("BAR") for instruction in loop)
-    per_byte = len(loop) * THREADS / loop_bytes
+    per_byte = len(loop) * 32 * warps / loop_bytes
     return Compiled(f"{name} {dtype}", int(registers), int(stack), shared, per_byte, wide, barriers)
 
 
-def measure_product(kernel, name: str, dtype: str, loop_bytes: int, along: str, pointers=None, **constants) -> Compiled:
+def measure_product(
+    kernel, name: str, dtype: str, loop_bytes: int, along: str, pointers=None, warps=4, **constants
+) -> Compiled:
     taken = {flag: flag in along for flag in FLAGS if flag in kernel.arg_names}
     absent = {FLAGS[flag]: None for flag, there in taken.items() if not there and FLAGS[flag]}
-    return measure(kernel, f"{name} {along}".strip(), dtype, loop_bytes, pointers or {}, taken | absent | constants)
+    known = taken | absent | constants
+    return measure(kernel, f"{name} {along}".strip(), dtype, loop_bytes, pointers or {}, known, warps)
 
 
 def measure_all(dtype: str) -> list[Compiled]:
@@ -102,26 +106,20 @@ def measure_all(dtype: str) -> list[Compiled]:
         for along in ("", "added", "normed", "normed added", "normed gated")
     ]
     eight, four = {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "scales": "*bf16"}
-    for along in ("", "added", "gated", "normed added", "normed gated"):
-        found.append(measure_product(quantized._int8, "int8", dtype, 4 * 1024, along, eight, rows=4, columns=1024))
-        for group in (128, 64, 32):
+    for along in ("", "added", "normed added", "normed gated"):
+        sizes = {"rows": 4, "columns": 512, "warps": 2}
+        found.append(measure_product(quantized._int8, "int8", dtype, 4 * 512, along, eight, **sizes))
+        for group in (128, 64, 32) if along == "normed gated" else (128,):
             name = "int4" if group == 128 else f"int4/{group}"
-            sizes = {"rows": 8, "words": 512, "group": group}
-            found.append(measure_product(quantized._int4, name, dtype, 8 * 512 * 4, along, four, **sizes))
-    found.append(
-        measure(
-            quantized._dequantize_int8,
-            "dequantize int8",
-            dtype,
-            8 * 512,
-            {"packed": "*i8", "scales": "*bf16"},
-            {"rows": 8, "columns": 512},
-        )
-    )
-    for group in (128, 64, 32):
+            sizes = {"rows": 8, "words": 256, "group": group, "warps": 2}
+            found.append(measure_product(quantized._int4, name, dtype, 8 * 256 * 4, along, four, **sizes))
+    sizes = {"rows": 8, "columns": 512}
+    kernel, pointers = quantized._dequantize_int8, {"packed": "*i8", "scales": "*bf16"}
+    found.append(measure(kernel, "dequantize int8", dtype, 8 * 512, pointers, sizes))
+    for group in (128, 32):
         name = "dequantize int4" if group == 128 else f"dequantize int4/{group}"
-        sizes = {"rows": 16, "words": 64, "group": group}
-        found.append(measure(quantized._dequantize_int4, name, dtype, 16 * 64 * 4, four, sizes))
+        sizes = {"rows": 8, "words": 64, "group": group}
+        found.append(measure(quantized._dequantize_int4, name, dtype, 8 * 64 * 4, four, sizes))
     attention = {"group": 7, "rows": 16, "head_dim": 128, "splits": 32, "block": 64}
     found.append(measure(step._attend, "attend", dtype, 2 * 64 * 128 * item_bytes, {}, attention))
     combination = {"head_dim": 128, "splits": 32}

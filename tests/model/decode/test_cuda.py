@@ -371,12 +371,14 @@ def test_small_pictures_and_short_clips_are_encoded_as_by_the_modules(dtype: tor
     generator = torch.Generator().manual_seed(0)
     for tensor in model.parameters():
         tensor.data.normal_(0, tensor.shape[-1] ** -0.5, generator=generator)
+    for name, tensor in model.named_buffers():
+        tensor.fill_(float(not name.endswith("mean")))
     model = model.to(DEVICE).requires_grad_(False)
     size = config.vision.image_size
     pictures = [torch.randn(count, 3, size, size, device=DEVICE) for count in range(1, 7)]
     clips = [torch.randn(frames, config.audio.num_mel_bins) for frames in (350, 7, 515, 1027, 1028)]
     expected = [*map(model.encode_images, pictures), *map(model.encode_audio, clips)]
-    model.prepare()
+    model.prepare_inputs()
     assert model._audio is not None, "it fell back"
     for _ in range(2):
         found = [*map(model.encode_images, pictures), *map(model.encode_audio, clips)]

@@ -11,6 +11,7 @@ from vita_demo.errors import GenerationError
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.model.decode.prefill import Prefill
 from vita_demo.request import Request
+from vita_demo.scheduling.claim import claim_slots
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_a_generation_that_fails_gives_its_decoder_back(model: VitaForGeneration
 
 def test_what_is_prepared_beforehand_serves_answers_and_conversations(model: VitaForGeneration, tape: Tape) -> None:
     model.prepare()
+    model.prepare_inputs()
     made, replays = tape.captures, tape.replays
     with model.lend_decoder(700) as decoder, torch.inference_mode():
         embeds = torch.randn(1, 3, model.config.text.hidden_size)
@@ -87,7 +89,7 @@ def test_a_picture_of_few_tiles_is_encoded_by_a_captured_call(model: VitaForGene
     size = model.config.vision.image_size
     pictures = [torch.randn(count, 3, size, size) for count in range(1, 7)]
     expected = [model.encode_images(tiles) for tiles in pictures]
-    model.prepare()
+    model.prepare_inputs()
     replays = tape.replays
     for tiles, features in zip(pictures, expected, strict=True):
         assert torch.allclose(model.encode_images(tiles), features, rtol=1e-4, atol=1e-4)
@@ -99,7 +101,7 @@ def test_a_short_clip_is_encoded_by_a_captured_call(model: VitaForGeneration, ta
     bins, short = model.config.audio.num_mel_bins, (7, 8, 11, 350, 514, 515, 516, 900, 1027)
     clips = [torch.randn(frames, bins) for frames in (*short, 1028)]
     expected = [model.encode_audio(fbank) for fbank in clips]
-    model.prepare()
+    model.prepare_inputs()
     replays = tape.replays
     for fbank, features in zip(clips, expected, strict=True):
         found = model.encode_audio(fbank)
@@ -123,9 +125,21 @@ def test_a_decoder_that_is_too_small_is_dropped_before_a_larger_one_is_made(
         assert alive == [None]
 
 
+def test_only_who_makes_many_answers_waits_for_captured_inputs(model: VitaForGeneration, tape: Tape) -> None:
+    model.prepare()
+    made = tape.captures
+    claim_slots(model, 2, 64)
+    assert tape.captures > made + 1
+    made = tape.captures
+    claim_slots(model, 2, 64)
+    assert tape.captures == made
+
+
 def test_on_a_cpu_nothing_is_prepared(model: VitaForGeneration) -> None:
     model.prepare()
+    model.prepare_inputs()
     assert not model._spare
+    assert model._vision is None
 
 
 def test_an_answer_and_its_repetition_are_the_same_by_prepared_steps(tiny7_pipeline, tape: Tape) -> None:

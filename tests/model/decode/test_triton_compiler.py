@@ -29,7 +29,7 @@ def test_all_kernels_compile_and_spend_few_instructions_on_a_byte() -> None:
         assert kernel["instructions_per_byte"] <= limit, kernel
         assert kernel["wide_loads"], "weights are read 16 bytes at a time"
     quantized = {name: kernel for name, kernel in found.items() if "int" in name and name.endswith("bf16")}
-    assert not [name for name, kernel in quantized.items() if "/32" not in name and kernel["barriers"]]
+    assert not [name for name, kernel in quantized.items() if kernel["barriers"]]
     assert not [name for name, kernel in quantized.items() if "dequantize" in name and kernel["shared_bytes"]]
     assert all(kernel["shared_bytes"] <= 227 << 10 for kernel in found.values()), "what a Hopper processor shares"
     assert not [name for name, kernel in found.items() if kernel["stack_bytes"] and name.endswith("bf16")], "a spill"

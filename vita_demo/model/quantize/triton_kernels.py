@@ -12,16 +12,16 @@ from torch import Tensor
 
 from vita_demo.model.ops.triton_kernels import rows_of, store_sums
 
-_ROWS = 4
-_COLUMNS = 1024
+# Tiles of a program, the fastest of some twenty for each matrix of VITA-1.5 on an H200.  Its rows of 3,584 columns are
+# too short for wide ones, which end with idle threads.
+_INT8_ROWS = 4
+_SHORT_COLUMNS, _SHORT_TILE, _LONG_TILE = 8192, 512, 1024
 # In int4 unpacking takes longer than reading: more rows share what is done for x.
-_INT4_ROWS = 8
-_INT4_WORDS = 512
+_INT4_ROWS, _INT4_WORDS, _INT4_WARPS = 8, 256, 2
 # Two of a word's four-bit values, where a float32's mantissa begins and where it has the next four bits.
 _HIGH_BITS, _LOW_BITS = 0x780000, 0x078000
-# What a program dequantizes: 32 values a thread in int8, and 64 in int4.  Rows are often multiples of 512 columns.
-_DEQUANTIZE_ROWS, _DEQUANTIZE_COLUMNS = 8, 512
-_DEQUANTIZE_INT4_ROWS, _DEQUANTIZE_WORDS = 16, 64
+# What a program dequantizes: 32 values a thread.  Rows are often multiples of 512 columns.
+_DEQUANTIZE_ROWS, _DEQUANTIZE_COLUMNS, _DEQUANTIZE_WORDS = 8, 512, 64
 
 
 def multiply_int8(
@@ -35,12 +35,14 @@ def multiply_int8(
     gated: bool = False,
 ) -> Tensor:
     """Multiply [M, K] by int8 [N, K] with a scale for each row [N] to [M, N]; see ``multiply_int4``."""
-    m, k, n, outputs = *x.shape, *_count(packed, _ROWS, gated)
+    m, k, n, outputs = *x.shape, *_count(packed, _INT8_ROWS, gated)
     out = x.new_empty(m, n)
+    columns = _SHORT_TILE if k <= _SHORT_COLUMNS else _LONG_TILE
     with torch.cuda.device_of(x):
+        # A thread has eight columns.
         _int8[m * triton.cdiv(n, outputs),](
             x.contiguous(), norm, packed, scales, addend, out, m, n, k, eps,
-            norm is not None, addend is not None, gated, _ROWS, _COLUMNS,
+            norm is not None, addend is not None, gated, _INT8_ROWS, columns, num_warps=columns // 256,
         )  # fmt: skip
     return out
 
@@ -76,6 +78,7 @@ def multiply_int4(
         _int4[m * triton.cdiv(n, outputs),](
             x.contiguous(), norm, words, scales, addend, out, m, n, k // 8, eps, _HIGH_BITS, _LOW_BITS,
             norm is not None, addend is not None, gated, _INT4_ROWS, _INT4_WORDS, k // scales.shape[1],
+            num_warps=_INT4_WARPS,
         )  # fmt: skip
     return out
 
@@ -100,8 +103,8 @@ def dequantize_int4(packed: Tensor, scales: Tensor, dtype: torch.dtype) -> Tenso
     parts = triton.cdiv(k // 8, _DEQUANTIZE_WORDS)
     with torch.cuda.device_of(packed):
         # Torch rounds the product before it adds: here both must not become one operation.
-        _dequantize_int4[parts * triton.cdiv(n, _DEQUANTIZE_INT4_ROWS),](
-            words, scales, out, n, k // 8, parts, _DEQUANTIZE_INT4_ROWS, _DEQUANTIZE_WORDS, k // scales.shape[1],
+        _dequantize_int4[parts * triton.cdiv(n, _DEQUANTIZE_ROWS),](
+            words, scales, out, n, k // 8, parts, _DEQUANTIZE_ROWS, _DEQUANTIZE_WORDS, k // scales.shape[1],
             enable_fp_fusion=False,
         )  # fmt: skip
     return out
