@@ -11,6 +11,7 @@ from typing import Any, Self
 from vita_demo.errors import InputError
 from vita_demo.files.kind import other_flag
 from vita_demo.files.local import as_path
+from vita_demo.files.object_store import ObjectPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class Request(Sampling):
         frame_cat: whether the projector that joins five frames is wanted (``--frameCat``).
 
     Paths may be text.  Data URIs, bytes, Pillow images and arrays are taken too and become temporary files, which live
-    as long as a request has their paths; see ``local_files.as_path``.
+    as long as a request has their paths; see ``files.local.as_path``.  An ``ObjectPath`` is checked when it is fetched,
+    by the process that reads it.
 
     Raises:
         InputError: when a value is out of range, a path does not exist, a file is
@@ -150,6 +152,8 @@ def check_file(path: Path, flag: str, or_folder: bool = False) -> None:
 
 
 def _check_medium(path: Path, flag: str) -> None:
+    if isinstance(path, ObjectPath):
+        return  # it is checked when it is here
     check_file(path, flag, or_folder=flag == "--video_path")
     with suppress(PermissionError, IsADirectoryError):  # reading reports the former
         other = other_flag(path, flag)

@@ -1,5 +1,6 @@
 """A batch on a cluster gives the rows that it gives on one machine, whatever happens to the cluster."""
 
+import base64
 import json
 import shutil
 import signal
@@ -67,6 +68,27 @@ def test_rows_are_those_of_one_machine_and_the_terminal_is_the_commands_own(
     assert [row["row"] for row in expected if row["error"]] == [3, 5, 8]
     said = [line for line in run.err.splitlines() if "rows" not in line]
     assert said == [NOTICE]
+
+
+def test_files_of_object_stores_are_fetched_by_who_reads_them(
+    two_nodes: TwoNodes, table: Path, embedded_pipeline, vita: Callable[..., Run]
+) -> None:
+    folder = table.parent.as_uri()
+    picture = base64.b64encode(table.with_name("scene.png").read_bytes()).decode()
+    paths = ["scene.png", f"{folder}/scene.png", f"data:image/png;base64,{picture}", "missing.png", "broken.png"]
+    table.write_text("".join(json.dumps({"question": "What?", "image_path": path}) + "\n" for path in paths))
+    here, there = table.with_name("here.jsonl"), table.with_name("there.jsonl")
+    options = GenerationOptions.resolve(embedded_pipeline.settings.config.generation_defaults, max_new_tokens=6)
+    batch = Batch(open_input(f"{folder}/in.jsonl", ""), "", Sampling(), options, slots=2)
+    batch.run(embedded_pipeline, Output(here), StopSignal())
+    run = vita("batch", f"{folder}/in.jsonl", "--output", there, *FLAGS, "--ray", two_nodes.address, "--workers", "1")
+    assert run.code == 0, run.err
+    assert rows_of(there) == rows_of(here)
+    assert [row["image_path"] for row in rows_of(there)] == paths
+    first, second, third, missing, broken = rows_of(there)
+    assert first["text"] == second["text"] == third["text"] != ""
+    assert missing["error"] == f"image_path {folder}/missing.png does not exist; check the URI"
+    assert f"{folder}/broken.png is damaged" in broken["error"]
 
 
 def test_a_killed_batch_goes_on(

@@ -3,14 +3,17 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TextIO
 
 from vita_demo.batch.parquet import count_rows, iterate_rows
 from vita_demo.batch.row import Row
 from vita_demo.errors import InputError
+from vita_demo.files.local import is_url, temporary_path
+from vita_demo.files.object_store import ObjectPath, fetch_object, list_objects, named_as
 from vita_demo.preprocess.video import natural_order
 
 _SUFFIXES = {
@@ -28,7 +31,7 @@ class Input:
 
     Attributes:
         rows: makes a new iterator over all rows, in order.
-        folder: where relative paths in the rows begin.
+        folder: where relative paths in the rows begin; it may be an ``ObjectPath``.
         total: number of rows; None where it is not known.
     """
 
@@ -38,7 +41,7 @@ class Input:
 
 
 def open_input(path: str, glob: str, stdin: TextIO | None = None) -> Input:
-    """Open a folder, a .jsonl, .csv or .parquet table, or stdin for ``-``.
+    """Open a folder or a .jsonl, .csv or .parquet table, also of an object store, or stdin for ``-``.
 
     Args:
         path: what was given as INPUT.
@@ -51,21 +54,57 @@ def open_input(path: str, glob: str, stdin: TextIO | None = None) -> Input:
     if path == "-":
         lines = stdin or sys.stdin
         return Input(lambda: _json_rows(lines), Path(), None)
+    if is_url(path):
+        return _open_stored(ObjectPath.of(path, "INPUT"), glob)
     place = Path(path).expanduser()
     if place.is_dir():
-        files = (file for file in place.glob(glob) if _column_of(file) and file.is_file())
-        found = sorted(files, key=lambda file: (file.parent, natural_order(file)))
-        if not found:
-            raise InputError(f"{path} has no pictures, videos or sounds that match --glob {glob}; check both")
-        return Input(lambda: (_file_row(file, place) for file in found), place, len(found))
+        files = (file.relative_to(place) for file in place.glob(glob) if _column_of(file) and file.is_file())
+        return _folder_input(path, glob, files, place)
     if not place.exists():
         raise InputError(f"{path} does not exist; give a folder, a .jsonl, .csv or .parquet table, or -")
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": iterate_rows}
-    if place.suffix not in readers:
+    _check_suffix(place)
+    return _table_input(place, place.parent)
+
+
+def _open_stored(place: ObjectPath, glob: str) -> Input:
+    """Open a folder of an object store, or a table, of which a copy is read that lives as long as the rows."""
+    names = list_objects(place)
+    if names is not None:
+        pattern = glob.split("/")
+        files = (file for file in map(Path, names) if _column_of(file) and _matches(file.parts, pattern))
+        return _folder_input(str(place), glob, files, place)
+    _check_suffix(place)
+    copy = temporary_path(place.name)
+    fetch_object(place, copy, "INPUT", most_bytes=None)
+    with named_as({copy: place}):
+        return _table_input(copy, place / "..")
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path in a folder is one that ``Path.glob`` finds: ``**`` stands for any folders, or none."""
+    if not pattern or not parts:
+        return not parts and all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _folder_input(path: str, glob: str, files: Iterable[Path], folder: Path) -> Input:
+    found = sorted(files, key=lambda file: (file.parent, natural_order(file)))
+    if not found:
+        raise InputError(f"{path} has no pictures, videos or sounds that match --glob {glob}; check both")
+    return Input(lambda: map(_file_row, found), folder, len(found))
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in _READERS:
         raise InputError(f"{path} is no table that is read here; give a folder, .jsonl, .csv, .parquet, or -")
-    read = readers[place.suffix]
-    total = count_rows(place) if place.suffix == ".parquet" else sum(1 for _ in read(place))
-    return Input(lambda: read(place), place.parent, total)
+
+
+def _table_input(table: Path, folder: Path) -> Input:
+    read = _READERS[table.suffix]
+    total = count_rows(table) if table.suffix == ".parquet" else sum(1 for _ in read(table))
+    return Input(lambda: read(table), folder, total)
 
 
 def _column_of(file: Path) -> str | None:
@@ -73,9 +112,8 @@ def _column_of(file: Path) -> str | None:
     return next((column for column, suffixes in _SUFFIXES.items() if suffix in suffixes), None)
 
 
-def _file_row(file: Path, folder: Path) -> Row:
-    name = file.relative_to(folder).as_posix()
-    return Row(name, {str(_column_of(file)): name})
+def _file_row(file: Path) -> Row:
+    return Row(file.as_posix(), {str(_column_of(file)): file.as_posix()})
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
@@ -107,3 +145,10 @@ def _read_csv(path: Path) -> Iterator[Row]:
             raise InputError(f"{path} has a single column {columns[0]!r:.60}; separate columns by commas")
         for number, values in enumerate(reader):
             yield Row(number, values)
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": iterate_rows,
+}

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vita_demo.errors import InputError
+from vita_demo.files.object_store import ObjectPath, is_uri
 from vita_demo.request import Request, Sampling
 
 Key = int | str
 """Tells a row from all others: its number in a table, from 0, or its path in a folder."""
 
-_PATHS = ("image_path", "image_paths", "video_path", "audio_path")
+_SINGLE_PATHS = ("video_path", "audio_path")
 _SAMPLING = tuple(each.name for each in fields(Sampling))
 _PLACE = re.compile(r"{{|}}|{(\w+)}")
 
@@ -39,7 +40,7 @@ def request_of(row: Row, question: str, folder: Path, sampling: Sampling) -> Req
         row: may have ``question``, ``image_path`` or ``image_paths``, ``video_path``, ``audio_path`` and the fields of
             ``Sampling``; empty ones count as missing.
         question: a template over the columns, ``What is {name}?``; asked where the row has no question of its own.
-        folder: where relative paths begin.
+        folder: where relative paths begin; it may be an ``ObjectPath``, as may a path that is a URI.
         sampling: which frames of a video to sample, where the row does not say.
 
     Raises:
@@ -49,8 +50,8 @@ def request_of(row: Row, question: str, folder: Path, sampling: Sampling) -> Req
         raise InputError(row.error)
     values = {name: value for name, value in row.values.items() if value not in (None, "", [])}
     images = values.get("image_paths", values.get("image_path", []))
-    paths = [folder / str(path) for path in (images if isinstance(images, list) else [images])]
-    video, audio = (folder / str(values[name]) if name in values else None for name in ("video_path", "audio_path"))
+    paths = [_path(folder, path, "image_path") for path in (images if isinstance(images, list) else [images])]
+    video, audio = (_path(folder, values[name], name) if name in values else None for name in _SINGLE_PATHS)
     chosen = {name: getattr(sampling, name) for name in _SAMPLING}
     return Request(
         question=question_of(row, question),
@@ -59,6 +60,10 @@ def request_of(row: Row, question: str, folder: Path, sampling: Sampling) -> Req
         audio_path=audio,
         **{**chosen, **{name: _number(name, values[name]) for name in _SAMPLING if name in values}},
     )
+
+
+def _path(folder: Path, value: Any, name: str) -> Path:
+    return ObjectPath.of(str(value), name) if is_uri(str(value)) else folder / str(value)
 
 
 def question_of(row: Row, template: str) -> str:

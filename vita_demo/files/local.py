@@ -52,7 +52,7 @@ def as_path(value: Any, name: str) -> Path:
         InputError: for anything else; the message names ``name``.
     """
     if isinstance(value, str) and value.startswith("data:"):
-        return _save(_data_of(value, name), "data")
+        return _save(data_of(value, name), "data")
     if isinstance(value, str) and is_url(value):
         raise InputError(f"{name} {value} is a URL; download it and give the file")
     if isinstance(value, str | Path):
@@ -105,7 +105,12 @@ def _save(content: bytes, name: str) -> Path:
     return path
 
 
-def _data_of(uri: str, name: str) -> bytes:
+def data_of(uri: str, name: str) -> bytes:
+    """Return what a data URI holds.
+
+    Raises:
+        InputError: when it is none; the message names ``name``.
+    """
     import base64
     from urllib.parse import unquote_to_bytes
 

@@ -4,10 +4,12 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from vita_demo.checkpoint.config import AudioConfig, VitaConfig
 from vita_demo.errors import MediaError, UnknownFormatError
+from vita_demo.files.object_store import ObjectPath
 from vita_demo.preprocess.audio import fbank, load_audio
 from vita_demo.preprocess.decoder import PICTURE_LIMIT_S, RefusedError, ask_process
 from vita_demo.preprocess.image import MAX_TILES, choose_grid, fit_frame, load_image, tile_image
@@ -65,7 +68,8 @@ def load_media(
         config: of the model that will see it.
         clock: for ``Media.read_s``.
         isolated: let the decoding process do it all, so that no file can end, hang or swell this process.  Otherwise
-            pictures, WAV, FLAC and OGG are read here, which saves that process's start.
+            pictures, WAV, FLAC and OGG are read here, which saves that process's start.  Only that process fetches
+            the files of an ``ObjectPath``.
 
     Raises:
         MediaError: when a file cannot be read or does not fit the model.
@@ -95,8 +99,12 @@ def _ask_process(request: Request, config: VitaConfig) -> Media:
     content = pickle.dumps((request, config)).hex()
     question = {"kind": "media", "content": content, "folder": os.fsencode(Path.cwd()).hex()}
     named = " or ".join(map(str, request.paths))
+    elsewhere = any(isinstance(path, ObjectPath) for path in request.paths)
     try:
-        parts = {reply.kind: reply for reply in ask_process(question, named, PICTURE_LIMIT_S)}
+        # The copies are removed here, since that process may be ended at any moment.
+        with TemporaryDirectory(prefix="vita-demo-") if elsewhere else nullcontext("") as copies:
+            question["copies"] = os.fsencode(copies).hex()
+            parts = {reply.kind: reply for reply in ask_process(question, named, PICTURE_LIMIT_S)}
     except RefusedError as error:
         kind = UnknownFormatError if error.why == UnknownFormatError.__name__ else MediaError
         raise kind(str(error)) from error

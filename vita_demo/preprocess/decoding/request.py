@@ -2,15 +2,19 @@
 
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vita_demo.errors import VitaDemoError
+from vita_demo.files.object_store import ObjectPath, fetch_object, named_as
 from vita_demo.preprocess.decoder import RefusedError, Reply, answer_here
 from vita_demo.preprocess.decoding.answers import Answers
 from vita_demo.preprocess.decoding.refusal import Refusal, refusal_of
 from vita_demo.preprocess.media import load_media
+from vita_demo.request import Request
 
 
 class _Kept:
@@ -47,10 +51,33 @@ def send_media(request: dict[str, Any], answers: Answers, answer: Callable[[dict
     with suppress(OSError):
         os.chdir(bytes.fromhex(request["folder"]))  # for relative paths
     try:
-        media = load_media(*pickle.loads(bytes.fromhex(request["content"])))  # noqa: S301 - from who started this
+        asked, config = pickle.loads(bytes.fromhex(request["content"]))  # noqa: S301 - from who started this
+        with _all_here(asked, Path(os.fsdecode(bytes.fromhex(request["copies"]))), answers.beat) as asked:
+            media = load_media(asked, config)
     except VitaDemoError as error:
         raise Refusal(type(error).__name__, str(error)) from error
     for kind, array in (("tiles", media.tiles), ("fbank", media.fbank)):
         if array is not None:
             answers.send(array.tobytes(), kind=kind, shape=array.shape)
     answers.send(kind="notes", modality=media.modality, frames=media.frames, notes=media.notes)
+
+
+@contextmanager
+def _all_here(request: Request, folder: Path, beat: Callable[[], None]) -> Iterator[Request]:
+    """Give a request whose files are all on this machine: those of elsewhere are copied into ``folder``."""
+    copies: dict[Path, Path] = {}
+
+    def here(path: Path, flag: str) -> Path:
+        if not isinstance(path, ObjectPath):
+            return path
+        copy: Path = folder / str(len(copies)) / path.name
+        copy.parent.mkdir()
+        copies[copy] = path
+        fetch_object(path, copy, flag, beat=beat)
+        return copy
+
+    with named_as(copies):
+        images = tuple(here(path, "--image_path") for path in request.image_paths)
+        video = request.video_path and here(request.video_path, "--video_path")
+        audio = request.audio_path and here(request.audio_path, "--audio_path")
+        yield replace(request, image_paths=images, video_path=video, audio_path=audio) if copies else request
