@@ -15,7 +15,9 @@ from tests.conftest import ASSETS, DATA
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import MediaError
 from vita_demo.files.kind import other_flag
+from vita_demo.files.object_store import ObjectPath
 from vita_demo.preprocess import decoder, media
+from vita_demo.preprocess.decoding import request as decoding_request
 from vita_demo.preprocess.media import Media, load_media
 from vita_demo.request import Request
 from vita_demo.resources import resource
@@ -100,6 +102,23 @@ def stopped_process(config: VitaConfig, monkeypatch: pytest.MonkeyPatch) -> int:
     os.kill(process._child.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "_idle", [process])
     return process._child.pid
+
+
+def test_a_store_that_does_not_answer_is_waited_for_with_signs_of_life_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, beats = threading.Event(), []
+    monkeypatch.setattr(decoding_request, "fetch_object", lambda *_: answer.wait(30))
+    monkeypatch.setattr(decoding_request, "MAX_S", 0.2)
+    monkeypatch.setattr(decoding_request, "BEAT_S", 0.05)
+    path = ObjectPath.of("s3://bucket/a.png", "")
+    with pytest.raises(
+        MediaError, match=r"^--image_path s3://bucket/a.png cannot be read \(its store takes over 0 s\)"
+    ):
+        decoding_request._fetch(path, tmp_path / "copy", "--image_path", lambda: beats.append(1))
+    assert len(beats) > 1
+    answer.set()
+    decoding_request._fetch(path, tmp_path / "copy", "--image_path", beats.clear)
 
 
 def test_a_hang_is_ended(config: VitaConfig, monkeypatch: pytest.MonkeyPatch) -> None:

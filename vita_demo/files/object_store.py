@@ -6,7 +6,7 @@ makes an ``ObjectPath`` can have one read, which the batch does and the server d
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,7 @@ def list_objects(folder: ObjectPath) -> list[str] | None:
         return [file.path.removeprefix(place).lstrip("/") for file in files if file.type == FileType.File]
 
 
-def fetch_object(
-    path: ObjectPath,
-    target: Path,
-    name: str,
-    most_bytes: int | None = MAX_BYTES,
-    beat: Callable[[], None] = lambda: None,
-) -> None:
+def fetch_object(path: ObjectPath, target: Path, name: str, most_bytes: int | None = MAX_BYTES) -> None:
     """Copy a file from its store.
 
     Args:
@@ -110,7 +104,6 @@ def fetch_object(
         target: the file that is written.
         name: for the messages of errors.
         most_bytes: the largest file to copy; None is any.
-        beat: called after each block.
 
     Raises:
         InputError: when pyarrow is missing, or a data URI is none.
@@ -126,7 +119,6 @@ def fetch_object(
                 raise MediaError(f"{name} {path} has more than {most_bytes >> 20} MiB; make it smaller")
             while block := source.read(_BLOCK_BYTES):
                 file.write(block)
-                beat()
 
 
 @contextmanager
@@ -163,5 +155,5 @@ def _one_line(path: ObjectPath, name: str, kind: type[VitaDemoError]) -> Iterato
         raise kind(f"{name} {path} does not exist; check the URI") from error
     # What pyarrow raises on its own are these, and NotImplementedError for a store that it was built without.
     except (OSError, ValueError, NotImplementedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:_SHOWN]
         raise kind(f"{name} {path} cannot be read ({reason}); check the URI, and that you may read it") from error

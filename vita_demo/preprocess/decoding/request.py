@@ -2,16 +2,19 @@
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vita_demo.errors import VitaDemoError
+from vita_demo.errors import MediaError, VitaDemoError
+from vita_demo.files.download import MAX_S
 from vita_demo.files.object_store import ObjectPath, fetch_object, named_as
 from vita_demo.preprocess.decoder import RefusedError, Reply, answer_here
-from vita_demo.preprocess.decoding.answers import Answers
+from vita_demo.preprocess.decoding.answers import BEAT_S, Answers
 from vita_demo.preprocess.decoding.refusal import Refusal, refusal_of
 from vita_demo.preprocess.media import load_media
 from vita_demo.request import Request
@@ -73,7 +76,7 @@ def _all_here(request: Request, folder: Path, beat: Callable[[], None]) -> Itera
         copy: Path = folder / str(len(copies)) / path.name
         copy.parent.mkdir()
         copies[copy] = path
-        fetch_object(path, copy, flag, beat=beat)
+        _fetch(path, copy, flag, beat)
         return copy
 
     with named_as(copies):
@@ -81,3 +84,19 @@ def _all_here(request: Request, folder: Path, beat: Callable[[], None]) -> Itera
         video = request.video_path and here(request.video_path, "--video_path")
         audio = request.audio_path and here(request.audio_path, "--audio_path")
         yield replace(request, image_paths=images, video_path=video, audio_path=audio) if copies else request
+
+
+def _fetch(path: ObjectPath, copy: Path, flag: str, beat: Callable[[], None]) -> None:
+    """Fetch a file with signs of life, in a thread: a store that does not answer is asked again for minutes.
+
+    Raises:
+        MediaError: when it takes too long; see also ``fetch_object``.
+    """
+    pool, end_s = ThreadPoolExecutor(1), time.monotonic() + MAX_S
+    fetched = pool.submit(fetch_object, path, copy, flag)
+    pool.shutdown(wait=False)
+    while not wait([fetched], BEAT_S).done:
+        beat()
+        if time.monotonic() > end_s:
+            raise MediaError(f"{flag} {path} cannot be read (its store takes over {MAX_S:.0f} s); try again later")
+    fetched.result()
