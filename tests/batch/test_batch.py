@@ -190,6 +190,8 @@ def test_outputs_that_cannot_be_are_refused(tmp_path: Path) -> None:
         Output(tmp_path / "out.txt")
     with pytest.raises(InputError, match="there is no folder"):
         Output(tmp_path / "none" / "out.jsonl")
+    with pytest.raises(InputError, match="must be a file of this machine; copy it into the bucket"):
+        Output(Path("s3://bucket/out.jsonl"))
     other = tmp_path / "other.jsonl"
     other.write_text('{"a": 1}\n')
     with pytest.raises(InputError, match="something else in line 1"):

@@ -42,6 +42,10 @@ class Output:
     def __init__(self, path: Path, retry_errors: bool = False) -> None:
         if path.suffix not in (".jsonl", ".parquet"):
             raise InputError(f"--output {path} has a suffix that names no format; give .jsonl or .parquet")
+        if not path.parent.is_dir() and ":/" in str(path):
+            raise InputError(
+                f"--output {path} must be a file of this machine; copy it into the bucket when it is whole"
+            )
         if not path.parent.is_dir():
             raise InputError(f"--output {path}: there is no folder {path.parent}; make it first")
         self.path = path

@@ -43,8 +43,9 @@ def batch(console: "Console", **flags: Any) -> None:
     """Answer every row of INPUT, several at once, and write a row for each.
 
     INPUT is a folder of pictures, videos and sounds, a table in .jsonl, .csv or .parquet with columns such as question,
-    image_path, video_path and audio_path, or - for lines of JSON on stdin.  What the output has is not done again, so a
-    batch that was stopped goes on when it is called again.  A row that cannot be answered says why in its column error.
+    image_path, video_path and audio_path, or - for lines of JSON on stdin.  Folder, table and the files that it names
+    may be on an object store, as s3://bucket/folder.  What the output has is not done again, so a batch that was
+    stopped goes on when it is called again.  A row that cannot be answered says why in its column error.
     """
     from vita_demo.commands.batch import run_batch
 
