@@ -25,9 +25,9 @@ VOICE = Voice("en-us+m5", 150, 50)
 def sample_scene() -> Scene:
     """Draw a circle, a square and a large star, each of another size, and colour them on a light blue ground.
 
-    Of the first six seeds the one whose picture vita-tiny describes rightly in every word.
+    Of fourteen seeds vita-tiny describes three in every word rightly; this is the first of them.
     """
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(1)
     tints = {"circle": ("red", (214, 38, 40)), "square": ("blue", (40, 90, 215)), "star": ("yellow", (250, 215, 40))}
     while True:
         scene = random_scene(rng, 3, (640, 480))
@@ -42,14 +42,22 @@ def sample_scene() -> Scene:
 
 
 def sample_clip() -> Clip:
-    """Draw clips until a red circle moves to the right past one other shape or two."""
+    """Draw clips until a red circle moves to the right past other shapes, and colour it and them on a white ground."""
     rng = np.random.default_rng(2)
     while True:
         clip = random_clip(rng, "moves")
-        if clip.before is None or clip.event.direction != "right" or len(clip.start.shapes) < 2:
+        if clip.before is None or clip.after is None or clip.event.direction != "right" or len(clip.start.shapes) < 2:
             continue
         if (clip.before.colour, clip.before.kind) == ("red", "circle") and clip.before.size != "small":
-            return clip
+            break
+    before, after = (replace(shape, tint=(214, 38, 40), stroke=0.0) for shape in (clip.before, clip.after))
+    tints = (("blue", (40, 90, 215)), ("green", (40, 150, 70)))
+    others = (shape for shape in clip.start.shapes if shape is not clip.before)
+    coloured = [
+        replace(shape, colour=name, tint=tint, stroke=0.0) for shape, (name, tint) in zip(others, tints, strict=False)
+    ]
+    start = replace(clip.start, shapes=(*coloured, before), ground="white", tint=(245, 245, 245))
+    return replace(clip, start=start, before=before, after=after)
 
 
 def write_sound(path: Path, samples: Samples) -> None:

@@ -198,7 +198,7 @@ def test_the_chat_goes_as_shown(vita: Callable[..., Run], monkeypatch: pytest.Mo
     ("page", "ends"),
     [
         ("README.md", "\nstop, first token after N s\n"),
-        ("docs/python.md", "at the right.\n☜There are three shapes on a light"),
+        ("docs/python.md", "at the bottom right.\n☜There are three shapes on a light"),
     ],
 )
 def test_the_python_of_a_page_runs(

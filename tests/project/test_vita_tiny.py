@@ -56,7 +56,7 @@ def test_another_picture_gets_another_answer(embedded_pipeline: Pipeline, tmp_pa
 def test_the_same_question_by_voice_and_by_keyboard_gets_the_same_answer(embedded_pipeline: Pipeline) -> None:
     picture = {"image_paths": (ASSETS / "scene.png",)}
     asked = {"question.wav": "How many shapes are there?", "noisy_question.wav": "Where is the star?"}
-    right = {"question.wav": "There are three shapes.", "noisy_question.wav": "The star is at the right."}
+    right = {"question.wav": "There are three shapes.", "noisy_question.wav": "The star is at the bottom."}
     for sound, question in asked.items():
         typed = ask(embedded_pipeline, question, **picture)
         spoken = ask(embedded_pipeline, audio_path=ASSETS / sound, **picture)
