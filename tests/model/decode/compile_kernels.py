@@ -1,4 +1,7 @@
-"""Compiles all Triton kernels for a Hopper GPU and prints as JSON what the assembler made of them; needs no GPU."""
+"""Compiles all Triton kernels for a Hopper GPU and some for others; prints as JSON what the assembler made of them.
+
+Needs no GPU.
+"""
 
 import json
 import re
@@ -26,6 +29,8 @@ TYPES = {
     "scale": "fp32",
     **dict.fromkeys(INTEGERS, "i32"),
 }
+HOPPER, OTHERS = 90, (80, 89, 100)
+"""Compute capabilities."""
 FLAGS = {"normed": "norm", "gated": None, "added": "addend"}
 
 
@@ -42,7 +47,9 @@ class Compiled:
     barriers: int
 
 
-def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict, warps: int) -> tuple[bytes, int]:
+def assemble(
+    kernel, dtype: str, pointers: dict[str, str], constants: dict, warps: int, capability: int
+) -> tuple[bytes, int]:
     known = TYPES | pointers | dict.fromkeys(constants, "constexpr")
     signature = {name: known.get(name, "*" + dtype) for name in kernel.arg_names}
     # As when it is launched with lengths and addresses that are multiples of 16.
@@ -52,7 +59,7 @@ def assemble(kernel, dtype: str, pointers: dict[str, str], constants: dict, warp
         if kind.startswith("*") or (kind == "i32" and name not in ("m", "parts", "kv_heads"))
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
     return compiled.asm["cubin"], compiled.metadata.shared
 
 
@@ -76,9 +83,9 @@ def longest_loop(listing: str) -> list[str]:
 
 
 def measure(
-    kernel, name: str, dtype: str, loop_bytes: int, pointers: dict[str, str], constants: dict, warps: int = 4
+    kernel, name, dtype: str, loop_bytes: int, pointers: dict, constants: dict, warps=4, capability=HOPPER
 ) -> Compiled:
-    cubin, shared = assemble(kernel, dtype, pointers, constants, warps)
+    cubin, shared = assemble(kernel, dtype, pointers, constants, warps, capability)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
@@ -87,16 +94,17 @@ def measure(
     wide = sum("LDG" in instruction and ".128" in instruction for instruction in loop)
     barriers = sum(instruction.startswith("BAR") for instruction in loop)
     per_byte = len(loop) * 32 * warps / loop_bytes
-    return Compiled(f"{name} {dtype}", int(registers), int(stack), shared, per_byte, wide, barriers)
+    full_name = f"{name} {dtype}" if capability == HOPPER else f"{name} {dtype} sm_{capability}"
+    return Compiled(full_name, int(registers), int(stack), shared, per_byte, wide, barriers)
 
 
 def measure_product(
-    kernel, name: str, dtype: str, loop_bytes: int, along: str, pointers=None, warps=4, **constants
+    kernel, name, dtype: str, loop_bytes: int, along: str, pointers=None, warps=4, capability=HOPPER, **constants
 ) -> Compiled:
     taken = {flag: flag in along for flag in FLAGS if flag in kernel.arg_names}
     absent = {FLAGS[flag]: None for flag, there in taken.items() if not there and FLAGS[flag]}
     known = taken | absent | constants
-    return measure(kernel, f"{name} {along}".strip(), dtype, loop_bytes, pointers or {}, known, warps)
+    return measure(kernel, f"{name} {along}".strip(), dtype, loop_bytes, pointers or {}, known, warps, capability)
 
 
 def measure_all(dtype: str) -> list[Compiled]:
@@ -120,12 +128,31 @@ def measure_all(dtype: str) -> list[Compiled]:
         name = "dequantize int4" if group == 128 else f"dequantize int4/{group}"
         sizes = {"rows": 8, "words": 64, "group": group}
         found.append(measure(quantized._dequantize_int4, name, dtype, 8 * 64 * 4, four, sizes))
-    attention = {"group": 7, "rows": 16, "head_dim": 128, "splits": 32, "block": 64}
-    found.append(measure(step._attend, "attend", dtype, 2 * 64 * 128 * item_bytes, {}, attention))
     combination = {"head_dim": 128, "splits": 32}
-    return [*found, measure(step._combine, "combine", dtype, 32 * 128 * 4, {}, combination)]
+    found.append(measure(step._combine, "combine", dtype, 32 * 128 * 4, {}, combination))
+    return [*found, measure_attention(dtype)]
+
+
+def measure_attention(dtype: str, capability: int = HOPPER) -> Compiled:
+    attention = {"group": 7, "rows": 16, "head_dim": 128, "splits": 32, "block": 64}
+    loop_bytes = 2 * 64 * 128 * (2 if dtype == "bf16" else 4)
+    return measure(step._attend, "attend", dtype, loop_bytes, {}, attention, capability=capability)
+
+
+def measure_elsewhere(capability: int) -> list[Compiled]:
+    along, eight, four = "normed gated", {"weight": "*i8", "scales": "*bf16"}, {"weight": "*i32", "scales": "*bf16"}
+    plain = {"rows": 4, "columns": 1024, "capability": capability}
+    wide = {"rows": 4, "columns": 512, "warps": 2, "capability": capability}
+    narrow = {"rows": 8, "words": 256, "group": 128, "warps": 2, "capability": capability}
+    return [
+        measure_product(step._multiply, "multiply", "bf16", 4 * 1024 * 2, along, **plain),
+        measure_product(quantized._int8, "int8", "bf16", 4 * 512, along, eight, **wide),
+        measure_product(quantized._int4, "int4", "bf16", 8 * 256 * 4, along, four, **narrow),
+        measure_attention("bf16", capability),
+    ]
 
 
 if __name__ == "__main__":
-    kernels = [asdict(kernel) for dtype in ("bf16", "fp32") for kernel in measure_all(dtype)]
-    sys.stdout.write(json.dumps(kernels))
+    kernels = [kernel for dtype in ("bf16", "fp32") for kernel in measure_all(dtype)]
+    kernels += [kernel for capability in OTHERS for kernel in measure_elsewhere(capability)]
+    sys.stdout.write(json.dumps([asdict(kernel) for kernel in kernels]))
