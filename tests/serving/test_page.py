@@ -237,15 +237,15 @@ def test_a_press_of_the_button_begins_and_escape_drops_what_was_said(visitor: Vi
 
 
 def test_a_question_in_a_file_is_heard_and_noise_is_shown_as_noise(visitor: Visit) -> None:
-    visitor.attach("scene.png", "question.wav")
-    visitor.page.click("#send")
-    assert visitor.answer() == "There are three shapes."
-    assert visitor.last(".hand") == "☞"
     visitor.attach("noise.wav")
     visitor.page.click("#send")
     visitor.answer()
     assert visitor.last(".hand") == "☟"
     assert "Not meant for the model" in visitor.last(".remark")
+    visitor.attach("scene.png", "question.wav")
+    visitor.page.click("#send")
+    assert visitor.answer() == "There are three shapes."
+    assert visitor.last(".hand") == "☞"
 
 
 def test_the_sample_picture_is_one_that_the_miniature_reads(visitor: Visit) -> None:
