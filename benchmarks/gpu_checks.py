@@ -102,6 +102,7 @@ def check_prefill(shape: Shape) -> None:
     """Measure prompts and pictures against the floor of their products; on a GPU list their kernels afterwards."""
     model, device = shape.build_whole(), shape.device
     model.prepare()
+    model.prepare_inputs()
     machine, kind = Machine.measure(device, shape.dtype), device.type
     decoder, size = model.decoder(max(_PROFILED_PROMPTS[kind])), model.config.vision.image_size
     calls: dict[str, tuple[Callable[[], object], Work]] = {}

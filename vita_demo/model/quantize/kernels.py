@@ -20,8 +20,6 @@ MAX_GPU_KERNEL_ROWS = 16
 
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Multiplies a few rows [M, K] by a layer's ``packed`` and ``scales`` to [M, N]; on the CPU to float32."""
-
-
 Dequantizer = Callable[[Tensor, Tensor, torch.dtype], Tensor]
 """Turns some rows of a layer's ``packed`` and ``scales`` into a weight [R, K]."""
 
