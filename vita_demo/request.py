@@ -143,6 +143,8 @@ def check_file(path: Path, flag: str, or_folder: bool = False) -> None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{flag} {path} does not exist; check the path") from None
+    except ValueError as error:  # a zero, or what no file system can write
+        raise InputError(f"{flag} {ascii(str(path))[:200]} is no path ({error.args[-1]}); check it") from error
     except OSError as error:
         raise InputError(f"{flag} {str(path)[:200]} cannot be read ({error.strerror}); check the path") from error
     if stat.S_ISDIR(status.st_mode) and not or_folder:

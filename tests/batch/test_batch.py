@@ -192,6 +192,9 @@ def test_outputs_that_cannot_be_are_refused(tmp_path: Path) -> None:
         Output(tmp_path / "none" / "out.jsonl")
     with pytest.raises(InputError, match="must be a file of this machine; copy it into the bucket"):
         Output(Path("s3://bucket/out.jsonl"))
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(InputError, match="is a folder; give a file"):
+        Output(tmp_path / "folder.jsonl")
     other = tmp_path / "other.jsonl"
     other.write_text('{"a": 1}\n')
     with pytest.raises(InputError, match="something else in line 1"):
@@ -211,6 +214,35 @@ def test_an_output_of_something_else_is_refused_and_kept(tmp_path: Path, questio
     with pytest.raises(InputError, match="has another question or other columns in row 0; give another file"):
         run(table(tmp_path, questions), out, question=template)
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_an_output_with_all_rows_is_checked_and_finished_without_a_model(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path, out = table(tmp_path, ["one", "two"]), tmp_path / name
+    run(path, out)
+    batch = Batch(open_input(str(path), "**/*"), "", Sampling(), GenerationOptions())
+    assert batch.finish(Output(out))
+    assert not (tmp_path / "out.parquet.part.jsonl").exists()
+    table(tmp_path, ["one", "three"])
+    with pytest.raises(InputError, match="another question or other columns in row 1"):
+        batch.finish(Output(out))
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png"])
+def test_a_path_that_no_file_can_have_costs_its_own_row(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps({"question": "x", "image_path": name}) + '\n{"question": "fine"}\n')
+    run(path, tmp_path / "out.jsonl")
+    rows = lines(tmp_path / "out.jsonl")
+    assert "is no path" in rows[0]["error"]
+    assert rows[1]["text"] == "FINE"
+
+
+@pytest.mark.parametrize("glob", ["/abs", ""])
+def test_a_glob_that_is_none_is_refused(tmp_path: Path, glob: str) -> None:
+    with pytest.raises(InputError, match="is no pattern of files"):
+        open_input(str(tmp_path), glob)
 
 
 def test_an_output_can_be_another_ones_input(tmp_path: Path) -> None:

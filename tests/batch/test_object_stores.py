@@ -178,3 +178,13 @@ def test_the_command_says_in_one_line_what_cannot_be_listed(tmp_path: Path, vita
         assert done.code == 2
         assert len(done.err.splitlines()) == 1
         assert given in done.err
+
+
+def test_a_name_that_no_file_can_have_costs_its_own_row(tmp_path: Path) -> None:
+    table, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    table.write_text('{"question": "x", "image_path": "\\ud800.png"}\n{"question": "fine"}\n')
+    batch = Batch(open_input(table.as_uri(), "**/*"), "", Sampling(), GenerationOptions())
+    batch.run(Echo(), Output(out), StopSignal())
+    first, second = map(json.loads, out.read_text().splitlines())
+    assert "is no file's name" in first["error"]
+    assert second["text"] == "FINE"

@@ -58,7 +58,12 @@ def open_input(path: str, glob: str, stdin: TextIO | None = None) -> Input:
         return _open_stored(ObjectPath.of(path, "INPUT"), glob)
     place = Path(path).expanduser()
     if place.is_dir():
-        files = (file.relative_to(place) for file in place.glob(glob) if _column_of(file) and file.is_file())
+        try:
+            files = [file.relative_to(place) for file in place.glob(glob) if _column_of(file) and file.is_file()]
+        except (NotImplementedError, ValueError) as error:
+            raise InputError(
+                f"--glob {glob} is no pattern of files in {path} ({error}); give one as **/*.jpg"
+            ) from error
         return _folder_input(path, glob, files, place)
     if not place.exists():
         raise InputError(f"{path} does not exist; give a folder, a .jsonl, .csv or .parquet table, or -")

@@ -48,6 +48,8 @@ class Output:
             )
         if not path.parent.is_dir():
             raise InputError(f"--output {path}: there is no folder {path.parent}; make it first")
+        if path.is_dir():
+            raise InputError(f"--output {path} is a folder; give a file")
         self.path = path
         self._lines = path if path.suffix == ".jsonl" else path.with_name(f"{path.name}.part.jsonl")
         if self._lines != path and not self._lines.exists() and path.exists():

@@ -61,7 +61,7 @@ def run_batch(
         console.note(note)
     if output.done:
         console.note(f"{output.path} has {len(output.done):,} rows already, which are not done again")
-    if len(output.done) != rows.total:
+    if not batch.finish(output):
         _answer(console, source, settings, batch, output, flags)
     if output.errors:
         failed = f"{output.errors:,} of {len(output.done):,} rows {'has' if output.errors == 1 else 'have'} an error"

@@ -46,13 +46,21 @@ class ObjectPath(_Base):  # type: ignore[misc]
         return f"{self.uri[:_SHOWN_DATA]}…" if self.uri.startswith(_DATA) else self.uri
 
     def __truediv__(self, name: str) -> Path:
-        """Return the file called ``name``, as it is written, in this folder, or an absolute path of this machine."""
+        """Return the file called ``name``, as it is written, in this folder, or an absolute path of this machine.
+
+        Raises:
+            InputError: when no file can be called so.
+        """
         if posixpath.isabs(name):
             return Path(name)
+        try:
+            quoted = quote(name, errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{ascii(name)[:_SHOWN]} is no file's name ({error.reason}); check it") from error
         head, mark, query = self.uri.partition("?")
         scheme, _, rest = head.partition("://")
         authority, _, folder = rest.partition("/")
-        path = posixpath.normpath(posixpath.join("/", folder, quote(name, errors="surrogateescape")))
+        path = posixpath.normpath(posixpath.join("/", folder, quoted))
         return _object_path(f"{scheme}://{authority}{path}{mark}{query}")
 
     def __eq__(self, other: object) -> bool:
