@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vita_demo.batch.input import open_input
 from vita_demo.batch.output import Output
 from vita_demo.checkpoint.config import VitaConfig
 from vita_demo.errors import InputError, MediaError, VitaDemoError
+from vita_demo.files import object_store
 from vita_demo.generation.events import Event
 from vita_demo.generation.options import GenerationOptions
 from vita_demo.generation.stopping import StopSignal
@@ -188,3 +190,19 @@ def test_a_name_that_no_file_can_have_costs_its_own_row(tmp_path: Path) -> None:
     first, second = map(json.loads, out.read_text().splitlines())
     assert "is no file's name" in first["error"]
     assert second["text"] == "FINE"
+
+
+def test_the_thread_that_ctrl_c_interrupts_asks_no_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = []
+    for name in ("list_objects", "fetch_object"):
+        ask = getattr(object_store, name)
+
+        def note(*args: object, ask: Callable = ask, **options: object) -> object:
+            asking.append(threading.current_thread())
+            return ask(*args, **options)
+
+        monkeypatch.setattr(f"vita_demo.batch.input.{name}", note)
+    (store / "table.csv").write_text("question\nfine\n")
+    open_input((store / "table.csv").as_uri(), "**/*")
+    assert len(asking) == 2
+    assert threading.main_thread() not in asking

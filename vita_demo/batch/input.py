@@ -4,10 +4,12 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TextIO
+from threading import Thread
+from typing import Any, TextIO, TypeVar
 
 from vita_demo.batch.parquet import count_rows, iterate_rows
 from vita_demo.batch.row import Row
@@ -16,6 +18,8 @@ from vita_demo.files.local import is_url, temporary_path
 from vita_demo.files.object_store import ObjectPath, fetch_object, list_objects, named_as
 from vita_demo.preprocess.video import natural_order
 
+T = TypeVar("T")
+_LOOK_S = 0.2
 _SUFFIXES = {
     "image_path": {
         *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".qoi")
@@ -73,16 +77,32 @@ def open_input(path: str, glob: str, stdin: TextIO | None = None) -> Input:
 
 def _open_stored(place: ObjectPath, glob: str) -> Input:
     """Open a folder of an object store, or a table, of which a copy is read that lives as long as the rows."""
-    names = list_objects(place)
+    names = _heeding_interrupts(lambda: list_objects(place))
     if names is not None:
         pattern = glob.split("/")
         files = (file for file in map(Path, names) if _column_of(file) and _matches(file.parts, pattern))
         return _folder_input(str(place), glob, files, place)
     _check_suffix(place)
     copy = temporary_path(place.name)
-    fetch_object(place, copy, "INPUT", most_bytes=None)
+    _heeding_interrupts(lambda: fetch_object(place, copy, "INPUT", most_bytes=None))
     with named_as({copy: place}):
         return _table_input(copy, place / "..")
+
+
+def _heeding_interrupts(call: Callable[[], T]) -> T:
+    """Return what a call returns, made in a thread: where a store does not answer, this one would not see Ctrl-C."""
+    result: Future[T] = Future()
+
+    def fulfil() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+            result.set_exception(error)
+
+    Thread(target=fulfil, daemon=True).start()
+    while not wait([result], _LOOK_S).done:
+        pass
+    return result.result()
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
